@@ -1,0 +1,1 @@
+"""Simulators, rollouts and rendering: how good is a vector."""

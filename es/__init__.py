@@ -1,0 +1,1 @@
+"""OpenAI-ES, and the commands head, worker and experiment."""

@@ -1,0 +1,1 @@
+"""Who evaluates a rollout, and what if they die."""

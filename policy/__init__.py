@@ -1,0 +1,1 @@
+"""From theta and an observation to an action."""

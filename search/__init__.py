@@ -1,0 +1,1 @@
+"""Which vectors to try next: the loop, its protocol, its messages and its journal."""

@@ -1,0 +1,1 @@
+"""What happened: recording a run and reading it back."""
