@@ -3,7 +3,7 @@
 ::
 
     EsError                     exit 1   anything this project raises on purpose
-    |-- ConfigError             exit 2   a setting that cannot work: unknown, out of range, contradicting
+    |-- ConfigError             exit 2   a setting that cannot work: unknown, out of range
     |   `-- EnvUnavailable      exit 2   an environment that does not exist or is not installed
     |-- RunError                exit 3   the run itself cannot go on
     |   |-- RunAborted          exit 3   too many failed rollouts, no finite fitness

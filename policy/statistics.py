@@ -36,7 +36,7 @@ class ObservationStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     def observed(cls, observations_to: NDArray[np.floating]) -> ObservationStatistics:
         """Of the ``(T, O)`` observations of one episode."""
         rows_to = np.asarray(observations_to, dtype=np.float64)
-        mean_o = rows_to.mean(axis=0)
+        mean_o: NDArray[np.float64] = rows_to.mean(axis=0)
         return cls.of(len(rows_to), mean_o, ((rows_to - mean_o) ** 2).sum(axis=0))
 
     @property
@@ -49,14 +49,16 @@ class ObservationStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
     def standard_deviation_o(self) -> NDArray[np.float64]:
         """Population standard deviation ``(O,)``, at least ``MIN_STANDARD_DEVIATION``; ones
-        before the second observation."""
+        before the second observation.
+        """
         if self.count < 2:
             return np.ones_like(self.mean_o)
         return np.maximum(np.sqrt(self.m2_o / self.count), MIN_STANDARD_DEVIATION)
 
     def merged(self, other: ObservationStatistics) -> ObservationStatistics:
         """Both together (Chan, Golub and LeVeque 1979, eq. 2.1). Not associative in floating
-        point: callers merge in rollout order."""
+        point: callers merge in rollout order.
+        """
         if other.count == 0:
             return self
         if self.count == 0:

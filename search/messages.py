@@ -86,8 +86,11 @@ class Experiment(
 class Perturbations(
     msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="perturbations", tag_field="form"
 ):
-    """Mirrored pairs around theta: candidate 2i is theta + sigma*epsilon_i, 2i+1 theta -
-    sigma*epsilon_i, where epsilon_i is the noise table's row that starts at ``noise_indices[i]``."""
+    """Mirrored pairs around theta.
+
+    Candidate 2i is theta + sigma*epsilon_i and 2i+1 is theta - sigma*epsilon_i, where epsilon_i is
+    the noise table's row that starts at ``noise_indices[i]``.
+    """
 
     theta_bytes: bytes
     sigma: float

@@ -63,7 +63,8 @@ class PoolStatus(msgspec.Struct, frozen=True):
 
 class Pool(Protocol):
     """Who evaluates. Gives each rollout of an open generation exactly one final answer (an ``ok``
-    may follow a ``failed`` until the generation is closed), however often it is tried."""
+    may follow a ``failed`` until the generation is closed), however often it is tried.
+    """
 
     def open(self, generation: Generation, known: Sequence[int] = ()) -> None:
         """Start evaluating ``generation``, but for the rollouts already ``known``."""
@@ -102,7 +103,8 @@ class Recorder(Protocol):
         self, number: int, arrays: Mapping[str, NDArray[Any]], *, is_best: bool, is_last: bool
     ) -> None:
         """Keep these arrays: ``theta`` as of generation ``number``, observation ``count``, ``mean``
-        and ``m2``, and the optimiser's state."""
+        and ``m2``, and the optimiser's state.
+        """
         ...
 
     def notice(self, line: str) -> None:
