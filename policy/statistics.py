@@ -37,7 +37,8 @@ class ObservationStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         """Of the ``(T, O)`` observations of one episode."""
         rows_to = np.asarray(observations_to, dtype=np.float64)
         mean_o: NDArray[np.float64] = rows_to.mean(axis=0)
-        return cls.of(len(rows_to), mean_o, ((rows_to - mean_o) ** 2).sum(axis=0))
+        deviations_to = rows_to - mean_o
+        return cls.of(len(rows_to), mean_o, np.sum(deviations_to**2, axis=0))
 
     @property
     def mean_o(self) -> NDArray[np.float64]:
@@ -53,7 +54,8 @@ class ObservationStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=T
         """
         if self.count < 2:
             return np.ones_like(self.mean_o)
-        return np.maximum(np.sqrt(self.m2_o / self.count), MIN_STANDARD_DEVIATION)
+        deviation_o: NDArray[np.float64] = np.sqrt(self.m2_o / self.count)
+        return np.maximum(deviation_o, MIN_STANDARD_DEVIATION)
 
     def merged(self, other: ObservationStatistics) -> ObservationStatistics:
         """Both together (Chan, Golub and LeVeque 1979, eq. 2.1). Not associative in floating
