@@ -230,7 +230,8 @@ class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     ``fitness`` is finite where ``status`` is ``ok`` and 0 elsewhere, where nobody reads it;
     ``length`` counts simulator steps; ``host_failure`` marks a failure that another machine might
-    not have had (a timeout, losses made final); ``statistics`` comes with observed rollouts only.
+    not have had (a timeout, losses made final); ``statistics`` comes with observed rollouts only;
+    ``terms`` are the sums of the reward's named terms, where the environment names them.
     """
 
     rollout: Count
@@ -241,6 +242,7 @@ class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     error: Annotated[str, Meta(max_length=MAX_ERROR_CHARS)] = ""
     host_failure: bool = False
     statistics: ObservationStatistics | None = None
+    terms: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.fitness):
