@@ -1,0 +1,90 @@
+"""One generation while its records come in: each written to its place by its number."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from policy.statistics import ObservationStatistics
+from search.messages import Generation, RecordBatch, RolloutRecord, digest, encode
+
+
+class OpenGeneration:
+    """Collects the answers to ``generation``; arrival order and duplicates change nothing."""
+
+    def __init__(self, generation: Generation, opened_s: float, data: bytes | None = None) -> None:
+        self.generation = generation
+        self.data = encode(generation) if data is None else data
+        self.digest = digest(self.data)
+        self.opened_s = opened_s
+        self.batches: list[RecordBatch] = []
+        self._records: dict[int, RolloutRecord] = {}
+
+    def add(self, batch: RecordBatch) -> None:
+        """Take accepted records; a later ``ok`` replaces a ``failed``, nothing replaces an ``ok``."""
+        self.batches.append(batch)
+        for record in batch.records:
+            earlier = self._records.get(record.rollout)
+            if earlier is None or (earlier.status == "failed" and record.status == "ok"):
+                self._records[record.rollout] = record
+
+    @property
+    def known(self) -> list[int]:
+        """Rollouts that have an answer."""
+        return sorted(self._records)
+
+    @property
+    def num_done(self) -> int:
+        return len(self._records)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.num_done == self.generation.num_rollouts
+
+    @property
+    def records(self) -> list[RolloutRecord]:
+        """All answers so far, in rollout order."""
+        return [self._records[number] for number in self.known]
+
+    @property
+    def failures(self) -> list[RolloutRecord]:
+        """Failed training rollouts, in rollout order."""
+        return [record for record in self.training if record.status == "failed"]
+
+    @property
+    def training(self) -> list[RolloutRecord]:
+        return [r for r in self.records if r.rollout < self.generation.num_training]
+
+    @property
+    def validation(self) -> list[RolloutRecord]:
+        return [r for r in self.records if r.rollout >= self.generation.num_training]
+
+    def fitness_ce(self) -> NDArray[np.float64]:
+        """``(C, E)`` float64, fitness of candidate c in episode e; NaN where the rollout failed."""
+        fitness_r = np.full(self.generation.num_training, np.nan)
+        for record in self.training:
+            if record.status == "ok":
+                fitness_r[record.rollout] = record.fitness
+        return fitness_r.reshape(-1, self.generation.num_episodes)
+
+    def validation_v(self) -> NDArray[np.float64]:
+        """Fitness of theta in the validation episodes that did not fail, in their order."""
+        return np.array([r.fitness for r in self.validation if r.status == "ok"], dtype=np.float64)
+
+    def merged(self, statistics: ObservationStatistics | None) -> ObservationStatistics | None:
+        """``statistics`` with this generation's observations merged in rollout order."""
+        if statistics is None:
+            return None
+        return merge_in_order(statistics, self.records)
+
+
+def merge_in_order(
+    statistics: ObservationStatistics, records: Iterable[RolloutRecord]
+) -> ObservationStatistics:
+    """``statistics`` and each record's, one after the other."""
+    for record in records:
+        if record.statistics is not None:
+            statistics = statistics.merged(record.statistics)
+    return statistics
