@@ -76,7 +76,6 @@ METRICS: dict[str, Metric] = {
 def generation_metrics(
     opened: OpenGeneration,
     *,
-    theta: NDArray[np.float32],
     update: Mapping[str, float],
     totals: Totals,
     status: PoolStatus,
@@ -86,12 +85,12 @@ def generation_metrics(
 
     Args:
         opened: the generation with its records.
-        theta: ``(D,)``, the vector the generation was drawn around.
         update: what the strategy's ``tell`` said.
         totals: the run's totals after this generation.
         status: the pool's.
         generation_s: seconds from publishing to the last record.
     """
+    theta = opened.generation.candidates.theta
     metrics = {
         "work/generation": float(opened.generation.number),
         "theta/norm": float(np.linalg.norm(theta)),
@@ -111,15 +110,9 @@ def generation_metrics(
     return metrics
 
 
-def candidate_means_c(fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the episodes that did not fail, for the candidates that have one."""
-    scored_ce = fitness_ce[np.isfinite(fitness_ce).any(axis=1)]
-    return np.nanmean(scored_ce, axis=1) if len(scored_ce) else np.empty(0)
-
-
 def _fitness(opened: OpenGeneration) -> dict[str, float]:
     metrics: dict[str, float] = {}
-    fitness_c = candidate_means_c(opened.fitness_ce())
+    fitness_c = opened.candidate_means_c()
     if len(fitness_c):
         metrics["fitness/mean"] = float(fitness_c.mean())
         metrics["fitness/best"] = float(fitness_c.max())

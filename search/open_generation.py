@@ -14,16 +14,15 @@ from search.messages import Generation, RecordBatch, RolloutRecord, digest, enco
 class OpenGeneration:
     """Collects the answers to ``generation``; arrival order and duplicates change nothing."""
 
-    def __init__(self, generation: Generation, opened_s: float, data: bytes | None = None) -> None:
+    def __init__(self, generation: Generation, data: bytes | None = None) -> None:
         self.generation = generation
         self.data = encode(generation) if data is None else data
         self.digest = digest(self.data)
-        self.opened_s = opened_s
         self.batches: list[RecordBatch] = []
         self._records: dict[int, RolloutRecord] = {}
 
     def add(self, batch: RecordBatch) -> None:
-        """Take accepted records; a later ``ok`` replaces a ``failed``, nothing replaces an ``ok``."""
+        """Take accepted records; a later ``ok`` replaces a ``failed``, nothing an ``ok``."""
         self.batches.append(batch)
         for record in batch.records:
             earlier = self._records.get(record.rollout)
@@ -68,6 +67,12 @@ class OpenGeneration:
             if record.status == "ok":
                 fitness_r[record.rollout] = record.fitness
         return fitness_r.reshape(-1, self.generation.num_episodes)
+
+    def candidate_means_c(self) -> NDArray[np.float64]:
+        """Mean over the episodes that did not fail, for the candidates that have one."""
+        fitness_ce = self.fitness_ce()
+        scored_ce = fitness_ce[np.isfinite(fitness_ce).any(axis=1)]
+        return np.nanmean(scored_ce, axis=1) if len(scored_ce) else np.empty(0)
 
     def validation_v(self) -> NDArray[np.float64]:
         """Fitness of theta in the validation episodes that did not fail, in their order."""

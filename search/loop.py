@@ -1,0 +1,226 @@
+"""The loop: ask, submit, collect, tell, record. No Redis, Ray or Sacred; no arithmetic either.
+
+At most ``overlap + 1`` generations are open. They are told in order, and generation g is asked as
+soon as g - overlap - 1 has been told, so that what it depends on is fixed by rule, not by timing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import RunAborted
+from search.journal import Answered, Closed, Journal, Opened
+from search.metrics import generation_metrics
+from search.open_generation import OpenGeneration
+from search.protocol import Pool, Recorder
+from search.run_state import RunState
+from search.totals import Totals, totals_after
+
+INTERRUPTED = "interrupted"
+_POLL_S = 0.25
+_SHOW_EVERY_S = 0.25
+
+
+class RunOutcome(msgspec.Struct, frozen=True):
+    """How a run ended.
+
+    Attributes:
+        reason: in words; `INTERRUPTED` when it was asked to stop.
+        totals: the run's.
+        theta: ``(D,)`` float32 after the last tell.
+        final_fitness_v: fitness of theta on the final-test seeds; empty when interrupted.
+    """
+
+    reason: str
+    totals: Totals
+    theta: NDArray[np.float32]
+    final_fitness_v: NDArray[np.float64]
+
+
+class Loop:
+    """One run's loop over a `RunState`, fresh or resumed.
+
+    Args:
+        state: where the run stands.
+        pool: who evaluates.
+        journal: what a resume needs; written before anything that follows from it is published.
+        recorder: who remembers and shows.
+        stop_requested: asked several times a second; True ends the run after the records at hand.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        state: RunState,
+        pool: Pool,
+        journal: Journal,
+        recorder: Recorder,
+        *,
+        stop_requested: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
+        self._settings = state.settings
+        self._pool = pool
+        self._journal = journal
+        self._recorder = recorder
+        self._stop_requested = stop_requested
+        self._clock = clock
+        self._earlier = state.totals
+        self._started_s = clock()
+        self._opened_s: dict[int, float] = {}
+        self._snapshot_s = clock()
+        self._shown_s = -_SHOW_EVERY_S
+        self._note = ""
+
+    def run(self) -> RunOutcome:
+        """Go on until an end is reached.
+
+        Raises:
+            RunAborted: too many rollouts failed, or none has a finite fitness.
+        """
+        state = self._state
+        self._write_snapshot()
+        for opened in state.open:
+            self._publish(opened)
+        while not (reason := self._end()):
+            for opened in state.ask_due():
+                state.note_offset(opened, self._journal.offset)
+                self._journal.append(Opened(opened.generation.number, opened.digest))
+                self._publish(opened)
+            if not self._collect(state.open[0]):
+                self._write_snapshot()
+                return RunOutcome(
+                    INTERRUPTED, state.totals, state.strategy.theta.copy(), np.empty(0)
+                )
+            self._close(state.open[0])
+        for opened in state.open:
+            self._pool.close(opened.generation.number)
+        self._write_snapshot()
+        return self._final_test(reason)
+
+    def _end(self) -> str:
+        settings, totals = self._settings, self._state.totals
+        target, current = settings.target_fitness, totals.current
+        if target is not None and current is not None and current >= target:
+            return f"target fitness {target:g} reached"
+        if settings.max_wall_s is not None and totals.wall_s >= settings.max_wall_s:
+            return f"{settings.max_wall_s:g} s used"
+        if settings.max_env_steps is not None and totals.env_steps >= settings.max_env_steps:
+            return f"{settings.max_env_steps} simulator steps used"
+        if self._state.told >= settings.num_generations:
+            return f"{settings.num_generations} generations"
+        return ""
+
+    def _publish(self, opened: OpenGeneration) -> None:
+        self._opened_s[opened.generation.number] = self._clock()
+        self._pool.open(opened.generation, opened.known)
+
+    def _collect(self, oldest: OpenGeneration) -> bool:
+        """Take records until ``oldest`` is complete; False when asked to stop before."""
+        while not oldest.is_complete:
+            if self._stop_requested():
+                return False
+            for batch in self._pool.results(_POLL_S):
+                opened = next((o for o in self._state.open if o.digest == batch.digest), None)
+                if opened is not None:
+                    self._journal.append(Answered(batch))
+                    opened.add(batch)
+            self._abort_if_hopeless(oldest)
+            self._show(oldest)
+        return True
+
+    def _show(self, oldest: OpenGeneration) -> None:
+        now_s = self._clock()
+        if now_s - self._shown_s < _SHOW_EVERY_S:
+            return
+        self._shown_s = now_s
+        status = self._pool.status()
+        generation = oldest.generation
+        self._recorder.progress(generation.number, oldest.num_done, generation.num_rollouts, status)
+        if status.note != self._note:
+            self._note = status.note
+            if status.note:
+                self._recorder.notice(status.note)
+
+    def _abort_if_hopeless(self, opened: OpenGeneration) -> None:
+        generation = opened.generation
+        failures = opened.failures
+        allowed = self._settings.max_failed_fraction * generation.num_training
+        if len(failures) > allowed or (failures and len(failures) == generation.num_training):
+            raise RunAborted(
+                f"{len(failures)} of {generation.num_training} rollouts of generation "
+                f"{generation.number} failed, at most {allowed:g} may; the first: "
+                f"{failures[0].error}; mend the environment or raise max_failed_fraction"
+            )
+
+    def _close(self, opened: OpenGeneration) -> None:
+        """Tell, journal, record: in this order, so that a resume repeats at worst the telling."""
+        state, number, now_s = self._state, opened.generation.number, self._clock()
+        self._pool.close(number)
+        status = self._pool.status()
+        totals = totals_after(
+            state.totals,
+            opened,
+            reissued=self._earlier.reissued + status.reissued,
+            lost=self._earlier.lost + status.lost,
+            wall_s=self._earlier.wall_s + now_s - self._started_s,
+        )
+        is_best = totals.best_generation == number
+        is_kept = is_best or self._is_checkpoint_due(number)
+        checkpoint = state.checkpoint(opened.generation) if is_kept else {}
+        fitness_ce = opened.fitness_ce()
+        update = state.tell(fitness_ce)
+        state.statistics = opened.merged(state.statistics)
+        state.totals = totals
+        metrics = generation_metrics(
+            opened,
+            update=update,
+            totals=totals,
+            status=status,
+            generation_s=now_s - self._opened_s.pop(number),
+        )
+        self._journal.append(
+            Closed(
+                number,
+                fitness_ce.astype("<f8").tobytes(),
+                opened.generation.num_episodes,
+                state.statistics,
+                metrics,
+                totals,
+            )
+        )
+        self._journal.sync()
+        self._recorder.generation(number, metrics)
+        if is_kept:
+            self._recorder.checkpoint(number, checkpoint, is_best=is_best, is_last=False)
+        if self._clock() - self._snapshot_s >= self._settings.snapshot_every_s:
+            self._write_snapshot()
+
+    def _is_checkpoint_due(self, number: int) -> bool:
+        num_checkpoints = self._settings.num_checkpoints
+        every = max(1, self._settings.num_generations // max(1, num_checkpoints))
+        return num_checkpoints > 0 and number % every == 0
+
+    def _write_snapshot(self) -> None:
+        self._journal.sync()
+        self._journal.write_snapshot(self._state.snapshot(self._journal.offset))
+        self._snapshot_s = self._clock()
+
+    def _final_test(self, reason: str) -> RunOutcome:
+        state = self._state
+        opened = state.final_test()
+        checkpoint = state.checkpoint(opened.generation)
+        self._recorder.checkpoint(state.told, checkpoint, is_best=False, is_last=True)
+        self._pool.open(opened.generation)
+        while not opened.is_complete and not self._stop_requested():
+            for batch in self._pool.results(_POLL_S):
+                if batch.digest == opened.digest:
+                    opened.add(batch)
+        self._pool.close(opened.generation.number)
+        return RunOutcome(reason, state.totals, state.strategy.theta.copy(), opened.validation_v())

@@ -1,0 +1,44 @@
+"""What a run does and when it ends, as the loop needs to know it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from search.messages import SeedRule
+
+
+class LoopSettings(msgspec.Struct, frozen=True):
+    """Settings of one run's loop.
+
+    Attributes:
+        run_uid: the run's uid.
+        seeds: how seeds are derived.
+        num_generations: generations in all, earlier sessions of the run included.
+        num_episodes: E, episodes for each candidate.
+        num_validation: V, validation episodes of theta in every ``validation_every``-th generation.
+        num_final: episodes of the closing test on the final-test seeds.
+        max_ep_length: episode cap in simulator steps.
+        observed_fraction: share of training rollouts that send observation moments.
+        max_failed_fraction: share of a generation's rollouts that may fail before the run stops.
+        overlap: further generations open while one completes.
+        num_checkpoints: how often the run is kept, besides its best and its last generation.
+        target_fitness, max_wall_s, max_env_steps: ends, looked at after each generation.
+        snapshot_every_s: most seconds of work that a resume must replay.
+    """
+
+    run_uid: str
+    seeds: SeedRule
+    num_generations: int
+    num_episodes: int = 1
+    num_validation: int = 10
+    validation_every: int = 1
+    num_final: int = 10
+    max_ep_length: int | None = None
+    observed_fraction: float = 0.0
+    max_failed_fraction: float = 0.5
+    overlap: int = 0
+    num_checkpoints: int = 10
+    target_fitness: float | None = None
+    max_wall_s: float | None = None
+    max_env_steps: int | None = None
+    snapshot_every_s: float = 30.0
