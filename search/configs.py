@@ -1,0 +1,187 @@
+"""The named configs that every experiment command offers: ``with lander lr=0.1``."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class NamedConfig(NamedTuple):
+    """What a name stands for: a sentence or two for people, and the options it sets."""
+
+    doc: str
+    options: dict[str, Any]
+
+
+NAMED_CONFIGS: dict[str, NamedConfig] = {
+    "lander": NamedConfig(
+        "LunarLanderContinuous-v3 by a linear policy.",
+        {
+            "env_name": "LunarLanderContinuous-v3",
+            "network": "linear",
+            "output_activation": "tanh",
+            "pop_size": 100,
+            "sigma": 0.1,
+            "lr": 0.05,
+            "num_generations": 200,
+            "validation_episodes": 10,
+            "final_episodes": 100,
+        },
+    ),
+    "ant": NamedConfig(
+        "Ant-v5 by a linear policy on normalised observations.",
+        {
+            "env_name": "Ant-v5",
+            "network": "linear",
+            "output_activation": "tanh",
+            "normalize_observations": True,
+            "pop_size": 60,
+            "sigma": 0.05,
+            "lr": 0.02,
+            "num_generations": 300,
+            "validation_episodes": 4,
+        },
+    ),
+    "pendulum": NamedConfig(
+        "Pendulum-v1 by a small feed-forward policy.",
+        {
+            "env_name": "Pendulum-v1",
+            "hidden_sizes": [16],
+            "pop_size": 64,
+            "sigma": 0.1,
+            "lr": 0.05,
+            "num_generations": 150,
+            "num_episodes": 2,
+        },
+    ),
+    "pendulum_lstm": NamedConfig(
+        "The pendulum without its velocity, by an LSTM that has to remember it.",
+        {
+            "env_name": "PartiallyObservablePendulum-v0",
+            "network": "lstm",
+            "hidden_sizes": [8],
+            "pop_size": 64,
+            "sigma": 0.1,
+            "lr": 0.05,
+            "num_generations": 200,
+            "num_episodes": 2,
+        },
+    ),
+    "pendulum_partial": NamedConfig(
+        "The pendulum without its velocity, by two stacked observations and a feed-forward policy.",
+        {
+            "env_name": "PartiallyObservablePendulum-v0",
+            "hidden_sizes": [16],
+            "history_len": 2,
+            "pop_size": 64,
+            "sigma": 0.1,
+            "lr": 0.05,
+            "num_generations": 150,
+            "num_episodes": 2,
+        },
+    ),
+    "cartpole": NamedConfig(
+        "CartPole-v1 by a linear policy, up to its 500 steps.",
+        {
+            "env_name": "CartPole-v1",
+            "network": "linear",
+            "output_activation": "none",
+            "pop_size": 40,
+            "sigma": 0.1,
+            "lr": 0.1,
+            "num_generations": 30,
+        },
+    ),
+    "hopper": NamedConfig(
+        "Hopper-v5 by a linear policy on normalised observations.",
+        {
+            "env_name": "Hopper-v5",
+            "network": "linear",
+            "output_activation": "tanh",
+            "normalize_observations": True,
+            "pop_size": 60,
+            "sigma": 0.05,
+            "lr": 0.02,
+            "num_generations": 300,
+        },
+    ),
+    "half_cheetah": NamedConfig(
+        "HalfCheetah-v5 by a linear policy on normalised observations.",
+        {
+            "env_name": "HalfCheetah-v5",
+            "network": "linear",
+            "output_activation": "tanh",
+            "normalize_observations": True,
+            "pop_size": 40,
+            "sigma": 0.05,
+            "lr": 0.02,
+            "num_generations": 150,
+            "validation_episodes": 4,
+        },
+    ),
+    "walker2d": NamedConfig(
+        "Walker2d-v5 by a linear policy on normalised observations.",
+        {
+            "env_name": "Walker2d-v5",
+            "network": "linear",
+            "output_activation": "tanh",
+            "normalize_observations": True,
+            "pop_size": 60,
+            "sigma": 0.05,
+            "lr": 0.02,
+            "num_generations": 400,
+        },
+    ),
+    "humanoid": NamedConfig(
+        "Humanoid-v5 by a linear policy on normalised observations.",
+        {
+            "env_name": "Humanoid-v5",
+            "network": "linear",
+            "output_activation": "tanh",
+            "normalize_observations": True,
+            "pop_size": 200,
+            "sigma": 0.02,
+            "lr": 0.02,
+            "num_generations": 300,
+        },
+    ),
+    "reacher": NamedConfig(
+        "Reacher-v5 by a small feed-forward policy.",
+        {
+            "env_name": "Reacher-v5",
+            "hidden_sizes": [32],
+            "pop_size": 100,
+            "sigma": 0.05,
+            "lr": 0.02,
+            "num_generations": 200,
+            "num_episodes": 4,
+        },
+    ),
+    "sphere": NamedConfig(
+        "Minus the squared distance to an optimum: milliseconds a generation, for trying things.",
+        {
+            "env_name": "Sphere-v0",
+            "network": "linear",
+            "output_activation": "none",
+            "pop_size": 20,
+            "sigma": 0.1,
+            "lr": 0.1,
+            "num_generations": 100,
+        },
+    ),
+    "walk": NamedConfig(
+        "An OpenSim musculoskeletal model learns to walk: the 2019 model in 2D, its 22 muscles "
+        "driven by 37 parameters of a reflex controller, all ones at first, which fall after 1.2 s.",
+        {
+            "env_name": "OpenSimWalk2D-v0",
+            "env_options": {"integrator": "SemiExplicitEuler2", "accuracy": 1e-3},
+            "network": "reflex",
+            "max_ep_length": 400,
+            "pop_size": 16,
+            "sigma": 0.1,
+            "lr": 0.05,
+            "num_generations": 1000,
+            "max_wall_s": 300.0,
+            "render": True,
+        },
+    ),
+}

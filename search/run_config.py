@@ -1,0 +1,212 @@
+"""Every option of a run, with its type and default; what Sacred's config is checked against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from env.spec import EnvSpec
+from errors import ConfigError, did_you_mean
+from policy.spec import PolicySpec
+from search.messages import GuardSpec
+
+
+class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The options of ``python es/experiment.py with ...``, grouped by what they are about.
+
+    The environment:
+        env_name: a Gymnasium id, one of ours, or ``module:Id`` from the ``include`` folder.
+        env_options: keyword arguments of the environment.
+        env_seed: -1, a seed for each pair; None, one for the generation; an integer, that one.
+        frame_skip, history_len, max_ep_length: steps an action is held, observations stacked,
+            cap of an episode in simulator steps.
+        include: folder with modules of your own.
+
+    The policy:
+        network: linear, feed_forward, elman, gru, lstm, reflex, or ``module.Class``.
+        hidden_sizes, hidden_activation, output_activation, network_options: its shape.
+        normalize_observations, observed_fraction: running moments, and from what share of rollouts.
+
+    The search:
+        pop_size: candidates a generation, two for each mirrored pair.
+        sigma, lr, l2coeff, optimizer, momentum, adam_beta1, adam_beta2, adam_epsilon, shaping.
+        num_episodes: episodes for each candidate.
+        noise_table_size: float32 numbers in the shared noise table, 25 million or more.
+        tool: the search itself; this command has ``openai_es``.
+
+    Ends:
+        num_generations, target_fitness, max_wall_s, max_env_steps: whichever comes first.
+
+    Measuring and keeping:
+        validation_episodes, validation_every, final_episodes: None is 10 validation episodes
+            (1 where environment and policy are deterministic), and as many at the end.
+        num_serializations: how often the run's parameters are kept, besides best and last.
+        runs_dir, author, render: where, by whom, and whether a video is made at the end.
+
+    Where it runs:
+        pool: serial or redis. ``local=True`` is pool=serial as in the older system.
+        workers: auto, or how many to start; redis_url: the head's Redis.
+        min_task_runtime: seconds of work in one task at least, where rollouts are short.
+        rollout_timeout_s, max_rollouts_per_process, max_rss_mb, max_failed_fraction: the guard.
+        overlap: further generations open while one completes.
+        noise_dir: folder of the shared noise table; mixed_hardware: admit other processors.
+
+    Beginning:
+        load_from: run id whose last parameters to begin with; resume: run id to go on with.
+    """
+
+    env_name: str = "LunarLanderContinuous-v3"
+    env_options: dict[str, Any] = {}
+    env_seed: int | None = -1
+    frame_skip: int = 1
+    history_len: int = 1
+    max_ep_length: int | None = None
+    include: str | None = None
+
+    network: str = "feed_forward"
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    hidden_activation: str = "tanh"
+    output_activation: str = "tanh"
+    network_options: dict[str, Any] = {}
+    normalize_observations: bool = False
+    observed_fraction: float = 0.1
+
+    pop_size: int = 100
+    sigma: float = 0.1
+    lr: float = 0.05
+    l2coeff: float = 0.0
+    optimizer: str = "adam"
+    momentum: float = 0.9
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    shaping: str = "centered_ranks"
+    num_episodes: int = 1
+    noise_table_size: int = 25_000_000
+    tool: str = "openai_es"
+
+    num_generations: int = 100
+    target_fitness: float | None = None
+    max_wall_s: float | None = None
+    max_env_steps: int | None = None
+
+    validation_episodes: int | None = None
+    validation_every: int = 1
+    final_episodes: int | None = None
+    num_serializations: int = 10
+    runs_dir: str = "runs"
+    author: str = ""
+    render: bool = False
+
+    pool: Literal["serial", "redis"] = "redis"
+    workers: Literal["auto"] | int = "auto"
+    redis_url: str | None = None
+    min_task_runtime: float = 0.05
+    rollout_timeout_s: float = 600.0
+    max_rollouts_per_process: int = 1000
+    max_rss_mb: float = 1000.0
+    max_failed_fraction: float = 0.5
+    overlap: int = 0
+    noise_dir: str | None = None
+    mixed_hardware: bool = False
+    local: bool = False
+    use_ray: bool = False
+    force_cpu: bool = True
+    sleep: float = 0.0
+
+    load_from: str | int | None = None
+    resume: str | int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in _AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not (value >= least and value == value):
+                raise ValueError(f"{name}={value} must be at least {least}")
+        for name in _POSITIVE:
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name}={value} must be above 0")
+        if not 0 <= self.max_failed_fraction <= 1:
+            raise ValueError(f"max_failed_fraction={self.max_failed_fraction} must be in 0..1")
+        if isinstance(self.workers, int) and self.workers < 0:
+            raise ValueError(f"workers={self.workers} must be auto, 0 or more")
+
+    @property
+    def env_spec(self) -> EnvSpec:
+        return EnvSpec(
+            name=self.env_name,
+            options=self.env_options,
+            frame_skip=self.frame_skip,
+            history_len=self.history_len,
+            max_ep_length=self.max_ep_length,
+        )
+
+    @property
+    def policy_spec(self) -> PolicySpec:
+        return PolicySpec(
+            network=self.network,
+            hidden_sizes=self.hidden_sizes,
+            hidden_activation=self.hidden_activation,
+            output_activation=self.output_activation,
+            normalize_observations=self.normalize_observations,
+            options=self.network_options,
+        )
+
+    @property
+    def guard_spec(self) -> GuardSpec:
+        return GuardSpec(
+            rollout_timeout_s=self.rollout_timeout_s,
+            max_rollouts_per_process=self.max_rollouts_per_process,
+            max_rss_mb=self.max_rss_mb,
+        )
+
+
+_AT_LEAST = {
+    "env_seed": -1,
+    "frame_skip": 1,
+    "history_len": 1,
+    "max_ep_length": 1,
+    "observed_fraction": 0,
+    "num_episodes": 1,
+    "num_generations": 1,
+    "validation_episodes": 0,
+    "validation_every": 1,
+    "final_episodes": 0,
+    "num_serializations": 0,
+    "min_task_runtime": 0,
+    "max_rollouts_per_process": 1,
+    "overlap": 0,
+    "l2coeff": 0,
+    "seed": 0,
+}
+_POSITIVE = ("sigma", "lr", "max_wall_s", "max_env_steps", "rollout_timeout_s", "max_rss_mb")
+
+
+def parse_config(values: Mapping[str, Any]) -> RunConfig:
+    """The typed config of a plain mapping, as Sacred or a stored run gives it.
+
+    Raises:
+        ConfigError: an unknown option, or a value of the wrong type or out of range.
+    """
+    known = RunConfig.__struct_fields__
+    for name in values:
+        if name not in known:
+            raise ConfigError(
+                f"unknown option {name!r}{did_you_mean(name, known)} "
+                "(all options: python es/experiment.py print_config)"
+            )
+    try:
+        return msgspec.convert(values, RunConfig)
+    except (msgspec.ValidationError, ValueError) as error:
+        text = str(error).replace(" - at `$.", ", got it from option `")
+        raise ConfigError(f"{text}: correct it on the command line or in the config") from None
+
+
+def defaults() -> dict[str, Any]:
+    """Every option at its default, as plain JSON values (without ``seed``, which Sacred draws)."""
+    values: dict[str, Any] = msgspec.to_builtins(RunConfig())
+    del values["seed"]
+    return values
