@@ -1,0 +1,301 @@
+"""Say what works on this machine, a line each, and what to do about what does not.
+
+``make doctor``. Each line is ``ok``, ``warn`` (something optional is missing) or ``FAIL`` (training
+cannot work); the exit code is 1 if any line failed. It must speak when everything else is broken:
+nothing but the standard library is imported before a check runs, what may hang or crash runs in a
+process of its own, and a check that breaks is a line like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parent
+SETUP = "run make setup"
+OLDEST, NEWEST = (3, 11), (3, 13)
+PROBE_LIMIT_S = 120
+REACH_LIMIT_S = 2.0
+BROUGHT_IN = "# Brought in by"
+
+
+class Finding(NamedTuple):
+    """One line: ``level`` is ok, warn or FAIL; ``remedy`` says what to do about the latter two."""
+
+    level: str
+    subject: str
+    detail: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        advice = f"; {self.remedy}" if self.remedy else ""
+        return f"{self.level:4}  {self.subject:16}  {self.detail}{advice}"
+
+
+Check = Callable[[], Iterator[Finding]]
+
+
+class Pins(NamedTuple):
+    """``{name: version}`` of a requirements file: what we import, and what that brings in.
+
+    A pin with a marker (``; python_full_version < ...``) is left out: it may rightly be absent.
+    """
+
+    direct: dict[str, str]
+    brought_in: dict[str, str]
+
+
+def read_pins(path: Path) -> Pins:
+    """The ``name==version`` lines of ``path``, split at the comment that starts `BROUGHT_IN`."""
+    pins = Pins({}, {})
+    section = pins.direct
+    for line in path.read_text().splitlines():
+        if line.startswith(BROUGHT_IN):
+            section = pins.brought_in
+        name, equal, version = line.partition("==")
+        if equal and ";" not in line and not line.startswith("#"):
+            section[name.partition("[")[0].strip()] = version.strip()
+    return pins
+
+
+def installed_version(name: str) -> str | None:
+    """Of an installed distribution, without a local part such as ``+cpu``; ``None`` without one."""
+    try:
+        return metadata.version(name).partition("+")[0]
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_python() -> Iterator[Finding]:
+    found = f"{sys.version.split()[0]} in {sys.prefix}"
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        yield Finding("ok", "python", found)
+    else:
+        yield Finding(
+            "FAIL", "python", f"{found}, expected 3.11 to 3.13", "make setup PYTHON=/path/to/python"
+        )
+
+
+def check_project() -> Iterator[Finding]:
+    """Commands under es/ find the other folders only through the editable install."""
+    try:
+        origin = metadata.distribution("walking-es").read_text("direct_url.json")
+    except metadata.PackageNotFoundError:
+        yield Finding("FAIL", "this project", "not installed", SETUP)
+        return
+    folder = unquote(urlsplit(json.loads(origin)["url"]).path) if origin else "another place"
+    if Path(folder) == ROOT:
+        yield Finding("ok", "this project", f"installed from {ROOT}")
+    else:
+        yield Finding(
+            "FAIL", "this project", f"installed from {folder}, not {ROOT}", "make clean setup"
+        )
+
+
+def check_packages() -> Iterator[Finding]:
+    """A line for each package we import, and one for all that they bring in."""
+    needed = read_pins(ROOT / "requirements.txt")
+    no_deps = read_pins(ROOT / "requirements-no-deps.txt")
+    tools = read_pins(ROOT / "requirements-dev.txt")
+    for name, pin in {**needed.direct, **no_deps.direct}.items():
+        yield _judge(name, pin, "FAIL")
+    for name, pin in tools.direct.items():
+        yield _judge(name, pin, "warn")
+    rest = {**needed.brought_in, **tools.brought_in}
+    wrong = [f for name, pin in rest.items() if (f := _judge(name, pin, "warn")).level != "ok"]
+    yield from wrong
+    yield Finding("ok", "what they need", f"{len(rest) - len(wrong)} of {len(rest)} at their pins")
+
+
+def _judge(name: str, pin: str, otherwise: str) -> Finding:
+    found = installed_version(name)
+    if found == pin:
+        return Finding("ok", name, pin)
+    return Finding(otherwise, name, f"{found or 'not installed'}, expected {pin}", SETUP)
+
+
+def check_opensim() -> Iterator[Finding]:
+    """Ten steps of the model that `make train` trains, in a process that may hang or crash."""
+    program = """
+import time
+from env.registry import make
+from env.spec import EnvSpec
+env = make(EnvSpec("OpenSimWalk2D-v0"))
+env.reset(seed=0)
+action = env.action_space.low
+start = time.perf_counter()
+for _ in range(10):
+    env.step(action)
+print(f"{10 / (time.perf_counter() - start):.0f} steps a second on one core")
+"""
+    yield _probe("opensim steps", program, "FAIL", SETUP)
+
+
+def check_redis() -> Iterator[Finding]:
+    """A server of our own, started and stopped; and the one that ES_REDIS_URL names."""
+    from fleet.redis_server import RedisServer
+
+    with RedisServer() as server:
+        yield _judge_redis("redis of our own", server.url)
+    url = os.environ.get("ES_REDIS_URL")
+    if url:
+        yield _judge_redis("ES_REDIS_URL", url)
+
+
+def _judge_redis(subject: str, url: str) -> Finding:
+    import redis
+
+    client = redis.Redis.from_url(url, socket_connect_timeout=REACH_LIMIT_S)
+    with contextlib.closing(client):
+        try:
+            info = client.info()
+        except redis.RedisError as error:
+            where = urlsplit(url).hostname
+            return Finding(
+                "FAIL", subject, f"{where}: {error}", "start it, or mend its address or password"
+            )
+    server = f"version {info['redis_version']}"
+    policy = info.get("maxmemory_policy", "noeviction")
+    if info.get("maxmemory") and policy != "noeviction":
+        return Finding(
+            "FAIL",
+            subject,
+            f"{server} drops keys when its memory is full ({policy})",
+            "set maxmemory-policy noeviction there",
+        )
+    return Finding("ok", subject, f"{server}, never drops a key")
+
+
+def check_shared_memory() -> Iterator[Finding]:
+    """The noise table of a run, drawn where runs keep theirs."""
+    from errors import EsError
+    from search.noise import DEFAULT_LENGTH, open_table
+
+    folder = os.environ.get("ES_NOISE_DIR")
+    try:
+        with open_table(0, DEFAULT_LENGTH, Path(folder) if folder else None) as table:
+            size_mb = table.values.nbytes / 1e6
+    except EsError as error:
+        yield Finding("FAIL", "shared memory", str(error))
+    else:
+        yield Finding("ok", "shared memory", f"takes the noise table of {size_mb:.0f} MB")
+
+
+def check_pictures() -> Iterator[Finding]:
+    """An off-screen frame: VTK loads the machine's GL by name and may take the process with it."""
+    program = """
+import pyvista
+plotter = pyvista.Plotter(off_screen=True, window_size=(64, 64))
+plotter.add_mesh(pyvista.Sphere())
+frame = plotter.screenshot(return_img=True)
+assert frame is not None and frame.std() > 0, "the frame is empty"
+print("an off-screen frame is drawn with", plotter.render_window.GetClassName())
+plotter.close()
+"""
+    remedy = "apt-get install libegl1 libgl1 libxrender1 (training works without)"
+    yield _probe("pictures (GL)", program, "warn", remedy)
+
+
+def _probe(subject: str, program: str, otherwise: str, remedy: str) -> Finding:
+    """What ``program`` prints last, run by this Python in the project's folder within a limit."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", program],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PROBE_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return Finding(otherwise, subject, f"no end within {PROBE_LIMIT_S} s", remedy)
+    said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    last = said[-1] if said else f"ended with code {done.returncode}"
+    return (
+        Finding("ok", subject, last)
+        if done.returncode == 0
+        else Finding(otherwise, subject, last, remedy)
+    )
+
+
+def check_mongodb() -> Iterator[Finding]:
+    url = os.environ.get("ES_MONGO_URL")
+    if not url:
+        yield Finding("ok", "mongodb", "not configured, not needed (ES_MONGO_URL)")
+        return
+    if url.startswith("mongodb+srv:"):
+        yield Finding("ok", "mongodb", "configured by a DNS name that only a run looks up")
+        return
+    unreached = []
+    for address in urlsplit(url).netloc.rpartition("@")[2].split(","):
+        host, _, port = address.partition(":")
+        try:
+            with socket.create_connection((host, int(port or 27017)), timeout=REACH_LIMIT_S):
+                yield Finding("ok", "mongodb", f"answers at {address}")
+                return
+        except (OSError, ValueError) as error:
+            unreached.append(f"{address}: {error}")
+    yield Finding("warn", "mongodb", "; ".join(unreached), "start it, or mend ES_MONGO_URL")
+
+
+def check_aws() -> Iterator[Finding]:
+    variables = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    files = {
+        "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+        "AWS_CONFIG_FILE": "~/.aws/config",
+    }
+    found = [name for name in variables if os.environ.get(name)]
+    for name, default in files.items():
+        path = Path(os.environ.get(name, default)).expanduser()
+        found += [str(path)] if path.is_file() else []
+    where = f"credentials in {', '.join(found)}" if found else "not configured"
+    yield Finding("ok", "aws", f"{where}, needed only for cluster/")
+
+
+CHECKS: tuple[Check, ...] = (
+    check_python,
+    check_project,
+    check_packages,
+    check_opensim,
+    check_redis,
+    check_shared_memory,
+    check_pictures,
+    check_mongodb,
+    check_aws,
+)
+
+
+def examine(check: Check) -> Iterator[Finding]:
+    """What ``check`` finds; that it broke, if it does."""
+    try:
+        yield from check()
+    except Exception as error:
+        subject = check.__name__[len("check_") :].replace("_", " ")
+        yield Finding("FAIL", subject, f"{type(error).__name__}: {error}", SETUP)
+
+
+def main() -> int:
+    failed = warned = 0
+    # Before the set-up there is one thing to do, and no use in thirty lines that say so.
+    checks = CHECKS if installed_version("walking-es") else (check_python, check_project)
+    for check in checks:
+        for finding in examine(check):
+            print(finding, flush=True)
+            failed += finding.level == "FAIL"
+            warned += finding.level == "warn"
+    print(f"doctor: {failed} failed, {warned} warned")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
