@@ -49,8 +49,8 @@ def measure(noise: NoiseTable, size: int, pairs: int, rounds: int) -> None:
         weights = (fitness[0::2] - fitness[1::2]).astype(np.float32)
         total = np.zeros(size, dtype=np.float32)
         for first in range(0, pairs, 100):
-            rows = values[indices[first : first + 100, None] + np.arange(size)]
-            total += weights[first : first + 100] @ rows
+            batch = slice(first, first + 100)
+            total += weights[batch] @ np.stack([noise.row(i, size) for i in indices[batch]])
 
     reads: dict[str, Callable[[], object]] = {
         "dot": lambda: np.dot(values, values),
