@@ -1,1 +1,1 @@
-"""What happened: recording a run and reading it back."""
+"""What happened: recording a run while it goes, showing it, and reading it back."""

@@ -1,0 +1,207 @@
+"""Reading a run back, while it goes or when it is over: one way for every command."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from env.spec import EnvSpec
+from errors import ConfigError, RunError
+from policy.spec import PolicySpec
+from policy.statistics import ObservationStatistics
+from tracking import checkpoints, metric_log
+
+S = TypeVar("S", EnvSpec, PolicySpec)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the search believed in at one generation.
+
+    Attributes:
+        number: the generation.
+        theta: ``(D,)`` float32.
+        statistics: observation moments that its actors normalised with, or ``None``.
+        arrays: everything else by name, the strategy's state among it.
+    """
+
+    number: int
+    theta: NDArray[np.float32]
+    statistics: ObservationStatistics | None
+    arrays: Mapping[str, NDArray[Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A run under ``runs_dir``. Configuration is read once; the rest as it is now."""
+
+    run_id: int
+    path: Path
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """Every setting by name, defaults included."""
+        return _read_object(self.path / "config.json")
+
+    @property
+    def env_spec(self) -> EnvSpec:
+        """The environment as configured."""
+        names = {"name": "env_name", "options": "env_options"}
+        return self._spec(EnvSpec, names)
+
+    @property
+    def policy_spec(self) -> PolicySpec:
+        """The policy as configured."""
+        return self._spec(PolicySpec, {"options": "network_options"})
+
+    @property
+    def seed(self) -> int:
+        """The run's seed, drawn by Sacred where the user gave none."""
+        return int(self.config["seed"])
+
+    @property
+    def status(self) -> str:
+        """Sacred's: ``RUNNING``, ``COMPLETED``, ``INTERRUPTED`` or ``FAILED``. A run that was
+        killed says ``RUNNING`` for ever.
+        """
+        return str(_read_object(self.path / "run.json").get("status", "RUNNING"))
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What the run returned; ``None`` unless it came to an end."""
+        result = _read_object(self.path / "run.json").get("result")
+        return result if isinstance(result, dict) else None
+
+    def metrics(self) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
+        """``(numbers, values)``, each ``(T,)``, by metric: the generations that have a value."""
+        points: dict[str, tuple[list[int], list[float]]] = {}
+        for row in metric_log.read(self.path / metric_log.FILE_NAME):
+            for name, value in row.metrics.items():
+                numbers, values = points.setdefault(name, ([], []))
+                numbers.append(row.number)
+                values.append(value)
+        return {
+            name: (np.array(numbers, dtype=np.int64), np.array(values))
+            for name, (numbers, values) in points.items()
+        }
+
+    def checkpoints(self) -> list[int]:
+        """Generations whose checkpoint was kept, in order."""
+        return checkpoints.numbers(self.path / checkpoints.FOLDER)
+
+    def best(self) -> int | None:
+        """The generation with the best ``fitness/current`` of which there is a checkpoint."""
+        best = checkpoints.read_best(self.path / checkpoints.FOLDER)
+        return best.number if best is not None and best.number in self.checkpoints() else None
+
+    def checkpoint(self, number: int | None = None) -> Checkpoint:
+        """The checkpoint of generation ``number``, or the newest.
+
+        Raises:
+            ConfigError: there is none yet, or not of that generation.
+            RunError: its file is damaged.
+        """
+        kept = self.checkpoints()
+        if not kept:
+            raise ConfigError(
+                f"run {self.run_id} in {self.path} has no checkpoint yet: "
+                "wait for its first generation to complete"
+            )
+        wanted = kept[-1] if number is None else number
+        try:
+            arrays = checkpoints.read(
+                self.path / checkpoints.FOLDER / checkpoints.file_name(max(wanted, 0))
+            )
+        except FileNotFoundError:
+            raise ConfigError(
+                f"generation {wanted} of run {self.run_id} was not kept; "
+                f"kept were {', '.join(map(str, kept))}"
+            ) from None
+        return _checkpoint(wanted, arrays, self.path)
+
+    def _spec(self, kind: type[S], names: Mapping[str, str]) -> S:
+        fields = {
+            field.name: self.config[names.get(field.name, field.name)]
+            for field in msgspec.structs.fields(kind)
+            if names.get(field.name, field.name) in self.config
+        }
+        try:
+            return msgspec.convert(fields, kind)
+        except msgspec.ValidationError as error:
+            raise RunError(
+                f"{self.path / 'config.json'} does not describe a {kind.__name__} ({error}): "
+                "the run is of another release, or damaged"
+            ) from None
+
+
+def open_run(run_id: str | int, runs_dir: Path) -> StoredRun:
+    """The run with that id.
+
+    Raises:
+        ConfigError: there is none; names where it looked and the nearest ids.
+        RunError: its directory is damaged.
+    """
+    path = runs_dir / str(run_id)
+    if not str(run_id).isdecimal() or not (path / "config.json").is_file():
+        raise ConfigError(
+            f"no run {run_id} in {runs_dir.absolute()}{_nearest(str(run_id), runs_dir)}"
+        )
+    run = StoredRun(int(run_id), path)
+    if not run.config:
+        raise RunError(f"{path / 'config.json'} is damaged: the run cannot be read")
+    return run
+
+
+def run_ids(runs_dir: Path) -> list[int]:
+    """Ids of the runs in ``runs_dir``, in order; none where it does not exist."""
+    if not runs_dir.is_dir():
+        return []
+    return sorted(
+        int(path.name)
+        for path in runs_dir.iterdir()
+        if path.name.isdecimal() and (path / "config.json").is_file()
+    )
+
+
+def _nearest(run_id: str, runs_dir: Path) -> str:
+    known = run_ids(runs_dir)
+    if not known:
+        return ": there are no runs there; give the folder with runs_dir=FOLDER"
+    if run_id.isdecimal():
+        near = sorted(sorted(known, key=lambda other: abs(other - int(run_id)))[:3])
+    else:
+        near = [int(name) for name in difflib.get_close_matches(run_id, map(str, known))]
+    return f"; the nearest are {', '.join(map(str, near or known[-3:]))}"
+
+
+def _checkpoint(number: int, arrays: dict[str, NDArray[Any]], path: Path) -> Checkpoint:
+    try:
+        theta = np.asarray(arrays.pop("theta"), dtype=np.float32)
+        statistics = None
+        if "count" in arrays:
+            moments = (int(arrays.pop("count")), arrays.pop("mean"), arrays.pop("m2"))
+            statistics = ObservationStatistics.of(*moments)
+    except (KeyError, TypeError, ValueError):
+        raise RunError(
+            f"checkpoint {number} in {path} does not hold what it should: "
+            "damaged; use another generation"
+        ) from None
+    return Checkpoint(number, theta, statistics, arrays)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in ``path``; empty where there is none or it is damaged."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
