@@ -170,7 +170,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
     ),
     "walk": NamedConfig(
         "An OpenSim musculoskeletal model learns to walk: the 2019 model in 2D, its 22 muscles "
-        "driven by 37 parameters of a reflex controller, all ones at first, which fall after 1.2 s.",
+        "driven by 37 parameters of a reflex controller, all ones at first: a fall at 1.2 s.",
         {
             "env_name": "OpenSimWalk2D-v0",
             "env_options": {"integrator": "SemiExplicitEuler2", "accuracy": 1e-3},

@@ -201,12 +201,13 @@ def parse_config(values: Mapping[str, Any]) -> RunConfig:
     try:
         return msgspec.convert(values, RunConfig)
     except (msgspec.ValidationError, ValueError) as error:
-        text = str(error).replace(" - at `$.", ", got it from option `")
-        raise ConfigError(f"{text}: correct it on the command line or in the config") from None
+        wrong, _, place = str(error).partition(" - at `$.")
+        option = f"option {place.rstrip('`')}: " if place else ""
+        raise ConfigError(f"{option}{wrong}; correct it after `with` or in the config") from None
 
 
 def defaults() -> dict[str, Any]:
     """Every option at its default, as plain JSON values (without ``seed``, which Sacred draws)."""
-    values: dict[str, Any] = msgspec.to_builtins(RunConfig())
+    values: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(RunConfig()))
     del values["seed"]
     return values

@@ -1,0 +1,301 @@
+"""Puts a run together from its config and runs it; what every experiment command shares.
+
+Only the strategy differs from command to command: each passes the function that makes its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from env import registry
+from errors import ConfigError
+from fleet.provision import provision
+from fleet.redis_pool import RedisPool
+from fleet.serial_pool import SerialPool
+from policy.actor import Actor, build_actor
+from policy.parameters import initial_theta
+from policy.statistics import ObservationStatistics
+from search.arithmetic import fingerprint, use_one_thread
+from search.code_version import code_version
+from search.evaluator import Evaluator
+from search.journal import Closed, Journal
+from search.loop import INTERRUPTED, Loop, RunOutcome
+from search.messages import MESSAGE_VERSION, Experiment, SeedRule
+from search.noise import NoiseTable, open_table, required_length
+from search.protocol import Pool, Recorder, Strategy
+from search.run_config import RunConfig
+from search.run_state import RunState
+from search.settings import LoopSettings
+from tracking.store import open_run
+
+# One noise table for all runs, so that runs side by side share its memory; a run's own seed draws
+# the rows from it.
+NOISE_SEED = 20170310
+DEFAULT_VALIDATION_EPISODES = 10
+
+Notice = Callable[[str], None]
+MakeStrategy = Callable[[RunConfig, NDArray[np.float32], NoiseTable], Strategy]
+
+
+class Training:
+    """One run, from its config to its result.
+
+    Args:
+        config: the run's, with today's names; see `settled`.
+        run_id: the short number that people use.
+        journal: the run's, held by this process.
+        recorder: who remembers and shows.
+        make_strategy: the command's own search.
+        stop_requested: asked several times a second.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        run_id: int,
+        journal: Journal,
+        recorder: Recorder,
+        make_strategy: MakeStrategy,
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self._config = config
+        self._run_id = run_id
+        self._journal = journal
+        self._recorder = recorder
+        self._make_strategy = make_strategy
+        self._stop_requested = stop_requested
+        self._include = Path(config.include).resolve() if config.include else None
+        self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
+
+    def run(self) -> tuple[RunOutcome, dict[str, Any]]:
+        """Train until an end is reached; how it ended, and the run's result for the record.
+
+        Raises:
+            EsError: as the parts do, one line each.
+        """
+        use_one_thread()
+        config = self._config
+        spec, theta0, statistics, is_deterministic = self._beginning()
+        noise_length = max(config.noise_table_size, required_length(len(theta0)))
+        with ExitStack() as stack:
+            noise = stack.enter_context(open_table(NOISE_SEED, noise_length, self._noise_dir))
+            strategy = self._make_strategy(config, theta0, noise)
+            check_overlap(config.overlap, strategy)
+            is_resumed = config.resume is not None
+            uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)
+            settings = loop_settings(config, uid, spec, is_deterministic, include=self._include)
+            state = RunState(strategy, settings, statistics)
+            if is_resumed:
+                state.resume(self._journal)
+                self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
+            pool = stack.enter_context(self._pool(uid, noise))
+            loop = Loop(
+                state,
+                pool,
+                self._journal,
+                self._recorder,
+                stop_requested=self._stop_requested,
+            )
+            outcome = loop.run()
+        return outcome, result_of(outcome, run_id=self._run_id, run_uid=uid)
+
+    def history(self) -> dict[int, dict[str, float]]:
+        """Metrics by generation, of the generations that the journal holds as complete."""
+        return {
+            entry.number: entry.metrics
+            for entry in self._journal.entries()
+            if isinstance(entry, Closed)
+        }
+
+    def _beginning(
+        self,
+    ) -> tuple[int | None, NDArray[np.float32], ObservationStatistics | None, bool]:
+        """Episode cap in steps, first theta, first moments, and whether episodes never differ."""
+        config = self._config
+        env = registry.make(config.env_spec, include=self._include)
+        try:
+            actor = build_actor(
+                config.policy_spec,
+                env.observation_space,
+                env.action_space,
+                include=self._include,
+                notice=self._recorder.notice,
+            )
+            theta, statistics = self._first_theta(env, actor)
+        finally:
+            env.close()
+        cap = registry.time_limit(config.env_spec, self._include)
+        fixed_world = config.env_seed is not None and config.env_seed >= 0
+        never_differ = registry.is_deterministic(config.env_spec) or fixed_world
+        return cap, theta, statistics, never_differ and actor.is_deterministic
+
+    def _first_theta(
+        self, env: gymnasium.Env[Any, Any], actor: Actor
+    ) -> tuple[NDArray[np.float32], ObservationStatistics | None]:
+        config = self._config
+        statistics = None
+        if config.normalize_observations:
+            statistics = ObservationStatistics.empty(actor.observation_size)
+        if config.load_from is None:
+            theta = initial_theta(
+                config.policy_spec,
+                env.observation_space,
+                env.action_space,
+                config.seed,
+                include=self._include,
+            )
+            return theta, statistics
+        checkpoint = open_run(config.load_from, Path(config.runs_dir)).checkpoint()
+        if len(checkpoint.theta) != actor.num_parameters:
+            raise ConfigError(
+                f"load_from={config.load_from}: its theta has {len(checkpoint.theta)} parameters, "
+                f"this policy on {config.env_name} has {actor.num_parameters}: use that run's "
+                "environment, network and hidden_sizes"
+            )
+        if statistics is not None and checkpoint.statistics is not None:
+            statistics = checkpoint.statistics
+        return checkpoint.theta, statistics
+
+    @contextmanager
+    def _pool(self, uid: str, noise: NoiseTable) -> Iterator[Pool]:
+        config = self._config
+        experiment = Experiment(
+            version=MESSAGE_VERSION,
+            run_uid=uid,
+            run_id=str(self._run_id),
+            code_version=code_version(),
+            arithmetic=fingerprint(),
+            env=config.env_spec,
+            policy=config.policy_spec,
+            noise=noise.spec,
+            guard=config.guard_spec,
+            mixed_hardware=config.mixed_hardware,
+        )
+        with ExitStack() as stack:
+            pool: Pool
+            if config.pool == "serial":
+                evaluator = Evaluator(experiment, noise, self._include)
+                stack.callback(evaluator.close)
+                pool = SerialPool(experiment, evaluator)
+            else:
+                provisioned = stack.enter_context(
+                    provision(
+                        config.workers,
+                        config.redis_url,
+                        include=self._include,
+                        noise_dir=self._noise_dir,
+                        notice=self._recorder.notice,
+                    )
+                )
+                pool = RedisPool(
+                    provisioned.client,
+                    experiment,
+                    min_task_runtime_s=config.min_task_runtime,
+                    notice=self._recorder.notice,
+                )
+            stack.callback(pool.shutdown)
+            yield pool
+
+
+def settled(config: RunConfig, notice: Notice) -> RunConfig:
+    """``config`` with today's names for what the older systems called otherwise.
+
+    Raises:
+        ConfigError: it asks for something this version does not have.
+    """
+    if config.use_ray:
+        raise ConfigError("use_ray=True: this version has pool=redis and pool=serial; use one")
+    changes: dict[str, Any] = {"env_name": registry.canonical_name(config.env_name, notice)}
+    if config.local:
+        notice("local=True is now called pool=serial")
+        changes |= {"pool": "serial", "local": False}
+    return msgspec.structs.replace(config, **changes)
+
+
+def check_overlap(overlap: int, strategy: Strategy) -> None:
+    """Refuse more open generations than the search can bear."""
+    if overlap > strategy.max_overlap:
+        raise ConfigError(
+            f"overlap={overlap}: this search bears at most overlap={strategy.max_overlap}"
+        )
+
+
+def loop_settings(
+    config: RunConfig,
+    run_uid: str,
+    max_ep_length: int | None,
+    is_deterministic: bool,
+    include: Path | None = None,
+) -> LoopSettings:
+    """The loop's settings; where episodes of one theta never differ, one measures them all."""
+    num_validation = config.validation_episodes
+    if num_validation is None:
+        num_validation = 1 if is_deterministic else DEFAULT_VALIDATION_EPISODES
+    return LoopSettings(
+        run_uid=run_uid,
+        seeds=SeedRule(config.seed, config.env_seed),
+        num_generations=config.num_generations,
+        num_episodes=config.num_episodes,
+        num_validation=num_validation,
+        validation_every=config.validation_every,
+        num_final=num_validation if config.final_episodes is None else config.final_episodes,
+        max_ep_length=max_ep_length,
+        observed_fraction=config.observed_fraction if config.normalize_observations else 0.0,
+        max_failed_fraction=config.max_failed_fraction,
+        overlap=config.overlap,
+        num_checkpoints=config.num_serializations,
+        target_fitness=config.target_fitness,
+        max_wall_s=config.max_wall_s,
+        max_env_steps=config.max_env_steps,
+    )
+
+
+def result_of(outcome: RunOutcome, *, run_id: int, run_uid: str) -> dict[str, Any]:
+    """What Sacred keeps as the run's result."""
+    totals, final_v = outcome.totals, outcome.final_fitness_v
+    return {
+        "run_id": run_id,
+        "run_uid": run_uid,
+        "ended": outcome.reason,
+        "generations": totals.generations,
+        "rollouts": totals.rollouts,
+        "env_steps": totals.env_steps,
+        "failed_rollouts": totals.failed,
+        "reissued_rollouts": totals.reissued,
+        "lost_rollouts": totals.lost,
+        "host_failures": totals.host_failures,
+        "fitness_current": float(final_v.mean()) if len(final_v) else totals.current,
+        "fitness_current_episodes": len(final_v),
+        "fitness_best": totals.best_current,
+        "fitness_best_candidate": totals.best_candidate,
+        "wall_s": round(totals.wall_s, 3),
+        "theta_sha256": theta_sha256(outcome.theta),
+    }
+
+
+def theta_sha256(theta: NDArray[np.float32]) -> str:
+    """SHA-256 of theta's little-endian float32 bytes: equal exactly when every bit is."""
+    return hashlib.sha256(theta.astype("<f4").tobytes()).hexdigest()
+
+
+def last_line(result: dict[str, Any]) -> str:
+    """The line a run ends with."""
+    current = result["fitness_current"]
+    shown = "none" if current is None else f"{current:.2f}"
+    state = "interrupted" if result["ended"] == INTERRUPTED else "done"
+    return (
+        f"run {result['run_id']} {state}: {result['ended']}, {result['generations']} generations, "
+        f"{result['env_steps']} steps, {result['wall_s']:.0f} s, fitness {shown}, "
+        f"{result['failed_rollouts']} failed, theta_sha256={result['theta_sha256']}"
+    )
