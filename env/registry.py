@@ -1,0 +1,233 @@
+"""From a name to an environment: Gymnasium's, ours, or a user's own from a folder they named."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from env.spec import EnvSpec
+from env.wrappers import FrameSkip, History
+from errors import ConfigError, EnvUnavailable, did_you_mean
+from policy.actions import action_decoder
+from policy.included import import_included, one_line
+from policy.observations import observation_encoder
+
+Notice = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class OwnEnv:
+    """An environment of this project: where its class is, and its episode cap in steps."""
+
+    entry_point: str
+    max_steps: int
+    is_deterministic: bool = False
+
+
+OWN_ENVS = {
+    "Sphere-v0": OwnEnv("env.sphere:Sphere", 1, is_deterministic=True),
+    "PartiallyObservablePendulum-v0": OwnEnv(
+        "env.partially_observable:PartiallyObservablePendulum", 200
+    ),
+    "PartiallyObservableCartPole-v0": OwnEnv(
+        "env.partially_observable:PartiallyObservableCartPole", 500
+    ),
+    "PartiallyObservableCartPoleEasy-v0": OwnEnv(
+        "env.partially_observable:PartiallyObservableCartPoleEasy", 500
+    ),
+    "OpenSimWalk2D-v0": OwnEnv("env.musculoskeletal.walk2d:Walk2D", 1000, is_deterministic=True),
+}
+
+OLD_NAMES = {
+    "sphere": "Sphere-v0",
+    "AntPyBulletEnv-v0": "Ant-v5",
+    "HalfCheetahPyBulletEnv-v0": "HalfCheetah-v5",
+    "HopperPyBulletEnv-v0": "Hopper-v5",
+    "HumanoidPyBulletEnv-v0": "Humanoid-v5",
+    "InvertedDoublePendulumPyBulletEnv-v0": "InvertedDoublePendulum-v5",
+    "InvertedPendulumPyBulletEnv-v0": "InvertedPendulum-v5",
+    "ReacherPyBulletEnv-v0": "Reacher-v5",
+    "Walker2DPyBulletEnv-v0": "Walker2d-v5",
+}
+
+_INSTALLS = {
+    "gymnasium.envs.box2d": "pip install 'gymnasium[box2d]'",
+    "gymnasium.envs.classic_control": "pip install 'gymnasium[classic-control]'",
+    "gymnasium.envs.mujoco": "pip install 'gymnasium[mujoco]'",
+    "gymnasium.envs.phys2d": "pip install 'gymnasium[jax]'",
+    "gymnasium.envs.tabular": "pip install 'gymnasium[jax]'",
+    "gymnasium.envs.toy_text": "pip install 'gymnasium[toy-text]'",
+    "env.musculoskeletal": "pip install opensim && pip install --no-deps osim-rl",
+}
+_NAMESPACE_INSTALLS = {
+    "ALE": "pip install ale-py",
+    "dm_control": "pip install 'shimmy[dm-control]'",
+}
+
+_VERSIONED = re.compile(r"(?P<base>(?:[\w-]+/)?[\w.-]+?)(?:-v(?P<version>\d+))?")
+
+
+def register_own() -> None:
+    """Tell Gymnasium our ids. Loads none of the environments; may be called again."""
+    for name, own in OWN_ENVS.items():
+        if name not in gym.registry:
+            gym.register(name, own.entry_point, max_episode_steps=own.max_steps)
+
+
+def canonical_name(name: str, notice: Notice) -> str:
+    """Today's id of an environment; ``notice`` is told in a line where it differs from ``name``.
+
+    Known old names have a table; an id without a version, or of an older one, becomes the newest
+    version there is. ``module:Id`` stays as it is, and so does what nobody knows.
+    """
+    register_own()
+    today = OLD_NAMES.get(name) or _newest_version(name) or name
+    if today != name and name.lower() != "sphere":
+        notice(f"environment {name} is now called {today}")
+    return today
+
+
+def make(
+    spec: EnvSpec, *, include: Path | None = None, render_mode: str | None = None
+) -> gym.Env[Any, Any]:
+    """The environment, with frame skip and history as ``spec`` says and no other wrapper.
+
+    Without time limit, order enforcement and checker: `env.rollout.run_episode` does their work, in
+    less time.
+
+    Args:
+        spec: which one.
+        include: the folder that ``module:Id`` may come from.
+        render_mode: as Gymnasium's.
+
+    Raises:
+        EnvUnavailable: it does not exist, or its package is not installed.
+        ConfigError: it does not take the options, cannot be built, or has a space of an unsupported
+            kind; or ``module:Id`` without ``include``.
+    """
+    if spec.frame_skip < 1 or spec.history_len < 1:
+        raise ConfigError(
+            f"frame_skip={spec.frame_skip}, history_len={spec.history_len}: each must be at least 1"
+        )
+    declared = copy.deepcopy(_declaration(spec, include))
+    declared.order_enforce = False
+    declared.max_episode_steps = None
+    env = _build(spec, declared, render_mode)
+    try:
+        observation_encoder(env.observation_space)
+        action_decoder(env.action_space, within_one=False)
+    except ConfigError as error:
+        env.close()
+        raise ConfigError(f"environment {spec.name}: {error}") from None
+    if spec.frame_skip > 1:
+        env = FrameSkip(env, spec.frame_skip)
+    if spec.history_len > 1:
+        env = History(env, spec.history_len)
+    return env
+
+
+def time_limit(spec: EnvSpec, include: Path | None = None) -> int | None:
+    """Episode cap in simulator steps: ``spec.max_ep_length`` or the environment's own, the lesser.
+
+    Raises as `make` does for an unknown name.
+    """
+    own = _declaration(spec, include).max_episode_steps
+    caps = [cap for cap in (spec.max_ep_length, own) if cap is not None]
+    return min(caps, default=None)
+
+
+def is_deterministic(spec: EnvSpec) -> bool:
+    """Whether neither reset nor step depends on the seed."""
+    own = OWN_ENVS.get(canonical_name(spec.name, _silent))
+    return own is not None and own.is_deterministic
+
+
+def _silent(_line: str) -> None:
+    return
+
+
+def _newest_version(name: str) -> str | None:
+    match = _VERSIONED.fullmatch(name)
+    if match is None:
+        return None
+    newest = -1
+    for declared in list(gym.registry.values()):
+        known = _VERSIONED.fullmatch(declared.id)
+        if known and known["base"] == match["base"] and known["version"] is not None:
+            newest = max(newest, int(known["version"]))
+    version = match["version"]
+    if newest < 0 or (version is not None and int(version) >= newest):
+        return None
+    return f"{match['base']}-v{newest}"
+
+
+def _declaration(spec: EnvSpec, include: Path | None) -> Any:
+    """Gymnasium's declaration of the environment; a user's module is imported first."""
+    name = canonical_name(spec.name, _silent)
+    if ":" in name:
+        module, _, name = name.partition(":")
+        before = set(gym.registry)
+        import_included(module, include)
+        if name in gym.registry:
+            return gym.registry[name]
+        mine = sorted(set(gym.registry) - before)
+        raise EnvUnavailable(
+            f"module {module} registers no environment {name}"
+            f"{did_you_mean(name, mine)}: call gymnasium.register in it"
+        )
+    # Gymnasium's bridges to old gym import whatever module their options name.
+    if name in gym.registry and not name.startswith("GymV"):
+        return gym.registry[name]
+    namespace = name.partition("/")[0] if "/" in name else ""
+    if namespace in _NAMESPACE_INSTALLS:
+        raise EnvUnavailable(
+            f"environment {name} is not installed: {_NAMESPACE_INSTALLS[namespace]}"
+        )
+    raise EnvUnavailable(
+        f"no environment {spec.name!r} here{did_you_mean(name, gym.registry)} "
+        "Your own: env_name=module:Id include=FOLDER".replace("  ", " ")
+    )
+
+
+def _build(spec: EnvSpec, declared: Any, render_mode: str | None) -> gym.Env[Any, Any]:
+    options: dict[str, Any] = dict(spec.options)
+    if render_mode is not None:
+        options["render_mode"] = render_mode
+    entry_point = str(declared.entry_point)
+    if "mujoco" in entry_point:
+        _quieten_mujoco()
+    try:
+        with warnings.catch_warnings():
+            # pygame's import warns of pkg_resources; nothing a user of ours could do about it
+            warnings.simplefilter("ignore")
+            return gym.make(declared, disable_env_checker=True, **options)
+    except (ImportError, gym.error.DependencyNotInstalled) as error:
+        hints = [hint for prefix, hint in _INSTALLS.items() if entry_point.startswith(prefix)]
+        raise EnvUnavailable(
+            f"environment {spec.name} needs a package that is not installed "
+            f"({one_line(error)}): {hints[0] if hints else 'install it'}"
+        ) from error
+    except ConfigError:
+        raise
+    except Exception as error:  # whatever a constructor does
+        raise ConfigError(
+            f"environment {spec.name} cannot be built with env_options={dict(spec.options)}: "
+            f"{one_line(error)}"
+        ) from error
+
+
+def _quieten_mujoco() -> None:
+    """MuJoCo's warnings go to the terminal and to a MUJOCO_LOG.TXT in whatever folder this is."""
+    try:
+        mujoco = importlib.import_module("mujoco")
+        mujoco.set_mju_user_warning(_silent)
+    except (ImportError, AttributeError):
+        return
