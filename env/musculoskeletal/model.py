@@ -1,0 +1,214 @@
+"""An OpenSim model that is driven by muscle excitations and advanced in equal steps.
+
+The only place that talks to OpenSim's model, controller and integrator. What osim-rl 3.0.11 does
+for the same purpose is in its ``osim/env/osim.py``; comments name what is wrong there.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from errors import ConfigError, EnvUnavailable, did_you_mean
+
+STEP_S = 0.01
+DEFAULT_ACCURACY = 5e-5
+DEFAULT_INTEGRATOR = "RungeKuttaMerson"
+INTEGRATORS = (
+    "CPodes",
+    "ExplicitEuler",
+    "RungeKutta2",
+    "RungeKutta3",
+    "RungeKuttaFeldberg",
+    "RungeKuttaMerson",
+    "SemiExplicitEuler2",
+    "Verlet",
+)
+"""Simbody's integrators by the names that `opensim.Manager` gives them."""
+
+INSTALL_OPENSIM = "pip install opensim==4.6"
+INSTALL_OSIM_RL = "pip install --no-deps osim-rl==3.0.11"
+
+# osim-rl prescribes a constant 1 for every muscle until the first action comes.
+_RESTING_CONTROL = 1.0
+
+
+def import_opensim() -> Any:
+    """The ``opensim`` module, quiet: no ``opensim.log`` in the working directory, no remarks on
+    the terminal.
+
+    Raises:
+        EnvUnavailable: it is not installed, or does not load on this machine.
+    """
+    try:
+        import opensim
+    except ImportError as error:
+        raise EnvUnavailable(
+            f"opensim cannot be imported ({error}); it has wheels for Python 3.11 to 3.13: "
+            f"{INSTALL_OPENSIM}"
+        ) from None
+    opensim.Logger.removeFileSink()
+    opensim.Logger.setLevelString("error")
+    return opensim
+
+
+def osim_rl_folder() -> Path:
+    """The installed ``osim`` package's folder, found without running its code (which imports gym).
+
+    Raises:
+        EnvUnavailable: osim-rl is not installed.
+    """
+    spec = importlib.util.find_spec("osim")
+    if spec is None or not spec.submodule_search_locations:
+        raise EnvUnavailable(f"osim-rl, which brings the models, is missing: {INSTALL_OSIM_RL}")
+    return Path(spec.submodule_search_locations[0])
+
+
+def check_integration(accuracy: float, integrator: str) -> None:
+    """Refuse settings that no integrator takes.
+
+    Raises:
+        ConfigError: ``integrator`` is not one of `INTEGRATORS`, or ``accuracy`` not in (0, 1).
+    """
+    if integrator not in INTEGRATORS:
+        raise ConfigError(
+            f"unknown integrator {integrator!r}{did_you_mean(integrator, INTEGRATORS)}; "
+            f"known: {', '.join(INTEGRATORS)}"
+        )
+    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy < 1:
+        raise ConfigError(
+            f"accuracy={accuracy!r}: expected a number between 0 and 1, "
+            f"such as {DEFAULT_ACCURACY} (the default) or 1e-3 (fast)"
+        )
+
+
+class MuscleModel:
+    """An ``.osim`` model, one constant excitation per muscle, and time in steps of `STEP_S`.
+
+    Attributes:
+        model: the ``opensim.Model``.
+        state: the state after the last `start` or `advance`; OpenSim owns and overwrites it.
+        muscles: its muscles, in the model's order, which is the order of `set_excitations`.
+        num_steps: steps since `start`.
+
+    Args:
+        path: the model file.
+        accuracy: relative error allowed to the integrator per step it takes.
+        integrator: one of `INTEGRATORS`.
+        fresh_derivatives: see `advance`.
+
+    Raises:
+        EnvUnavailable: opensim is missing, or the file is not a model that it reads.
+        ConfigError: see `check_integration`.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        accuracy: float = DEFAULT_ACCURACY,
+        integrator: str = DEFAULT_INTEGRATOR,
+        *,
+        fresh_derivatives: bool = False,
+    ) -> None:
+        check_integration(accuracy, integrator)
+        self._opensim = opensim = import_opensim()
+        if not path.is_file():
+            raise EnvUnavailable(f"model file {path} is missing: reinstall it, {INSTALL_OSIM_RL}")
+        try:
+            self.model = opensim.Model(str(path))
+            self.model.initSystem()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise EnvUnavailable(f"{path} is not a model that OpenSim reads: {reason}") from None
+        self._accuracy = float(accuracy)
+        self._fresh_derivatives = fresh_derivatives
+        self._method = getattr(opensim.Manager, f"IntegratorMethod_{integrator}")
+        muscle_set = self.model.getMuscles()
+        self.muscles = [muscle_set.get(i) for i in range(muscle_set.getSize())]
+        self._prescribe_constants()
+        self.model.initSystem()
+        self._excitations = self._prescribed_constants()
+        self._manager: Any = None
+        self.state: Any = None
+        self.num_steps = 0
+
+    def _prescribe_constants(self) -> None:
+        controller = self._opensim.PrescribedController()
+        for muscle in self.muscles:
+            controller.addActuator(muscle)
+            # osim.py:65 prescribes by index, which opensim 4.6 refuses; by name it is the same.
+            controller.prescribeControlForActuator(
+                muscle.getName(), self._opensim.Constant(_RESTING_CONTROL)
+            )
+        self.model.addController(controller)
+
+    def _prescribed_constants(self) -> list[Any]:
+        """Handles of the muscles' constants; `initSystem` rebuilds these, so it comes before."""
+        controllers = self.model.getControllerSet()
+        self._controller = self._opensim.PrescribedController.safeDownCast(
+            controllers.get(controllers.getSize() - 1)
+        )
+        functions = self._controller.get_ControlFunctions()
+        return [
+            self._opensim.Constant.safeDownCast(functions.get(i)) for i in range(len(self.muscles))
+        ]
+
+    def set_excitations(self, values: Sequence[float]) -> None:
+        """Hold these muscle excitations, Python floats in [0, 1], from now on."""
+        for function, value in zip(self._excitations, values, strict=True):
+            function.setValue(value)
+
+    def start(self, pose_q: Sequence[float], speed_u: Sequence[float]) -> None:
+        """Time 0 at generalised coordinates ``pose_q`` and speeds ``speed_u`` (SI and rad, in the
+        order of OpenSim's state vector), with muscles in equilibrium.
+        """
+        # osim-rl leaves the last action of the episode before in the controller while it
+        # equilibrates, so that an episode depends on what ran earlier in the same process.
+        self.set_excitations([_RESTING_CONTROL] * len(self._excitations))
+        state = self.model.initializeState()
+        q, u = state.getQ(), state.getU()
+        for i, value in enumerate(pose_q):
+            q[i] = value
+        for i, value in enumerate(speed_u):
+            u[i] = value
+        state.setQ(q)
+        state.setU(u)
+        self.model.equilibrateMuscles(state)
+        state.setTime(0)
+        self._begin(state)
+
+    def _begin(self, state: Any) -> None:
+        manager = self._opensim.Manager(self.model)
+        manager.setIntegratorMethod(self._method)
+        manager.setIntegratorAccuracy(self._accuracy)
+        # Nobody reads the trajectory that a manager stores at every internal step.
+        manager.setWriteToStorage(False)
+        manager.setPerformAnalyses(False)
+        manager.initialize(state)
+        self._manager = manager
+        self.state = state
+        self.num_steps = 0
+
+    def advance(self) -> None:
+        """One step of `STEP_S`. Holds the GIL until it is done, which may be never.
+
+        A step of osim-rl's begins with the derivatives that were computed, for the accelerations
+        that nobody observes, when the step before had ended: those of the action before. The
+        integrator mistrusts the jump and takes smaller steps. Its numbers are the published ones,
+        so that is what happens here too, unless ``fresh_derivatives`` lets each step begin with
+        those of its own action: a quarter less time, and an error four times smaller.
+
+        Raises:
+            RuntimeError: OpenSim's own message, where the integration fails.
+        """
+        self.num_steps += 1
+        self.state = self._manager.integrate(STEP_S * self.num_steps)
+        if not self._fresh_derivatives:
+            self.model.realizeAcceleration(self.state)
+
+    @property
+    def time_s(self) -> float:
+        """Simulated seconds since `start`."""
+        return STEP_S * self.num_steps

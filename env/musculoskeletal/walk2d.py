@@ -1,0 +1,293 @@
+"""The 2019 walk-around model in the sagittal plane, as a Gymnasium environment."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from env.musculoskeletal.model import (
+    DEFAULT_ACCURACY,
+    DEFAULT_INTEGRATOR,
+    STEP_S,
+    MuscleModel,
+    osim_rl_folder,
+)
+from env.musculoskeletal.reward import FootstepReward
+from env.musculoskeletal.state import BODY_SIZE, MUSCLES, WalkerState
+from env.musculoskeletal.velocity_field import FIELD_SHAPE, FIELD_SIZE, ConstantField
+from errors import ConfigError
+
+if TYPE_CHECKING:
+    from env.musculoskeletal.scene import SkeletonScene
+    from env.musculoskeletal.snapshot import Snapshot
+
+MODEL_FILE = "gait14dof22musc_planar_20170320.osim"
+TIME_LIMIT_STEPS = 1000
+FALLEN_BELOW_M = 0.6
+
+START_POSE = (
+    *(1.7, 0.5, 0.9023, 0.2012),
+    *(0.0, -0.6952, -0.3231, 0.1709),
+    *(0.0, -0.0528, -0.8042, -0.1745),
+)
+POSE_NAMES = (
+    *("forward speed", "rightward speed", "pelvis height", "trunk lean"),
+    *("right hip adduction", "right hip", "right knee", "right ankle"),
+    *("left hip adduction", "left hip", "left knee", "left ankle"),
+)
+
+# Index in OpenSim's q of each entry of a pose after its two speeds, and the sign it takes there
+# (osim-rl, ``L2M2019Env.reset``). The rest of q is the model's own default or zero.
+_POSE_Q = ((4, 1), (0, -1), (7, -1), (6, -1), (13, 1), (15, -1), (10, -1), (9, -1), (14, 1), (16, -1))
+_FORWARD_Q, _RIGHTWARD_Q = 3, 5
+
+
+class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
+    """``OpenSimWalk2D-v0``: 22 muscles, two legs and a trunk walk in a plane for ten seconds.
+
+    The "Learn to Move: Walk Around" challenge of NeurIPS 2019, model in 2D, difficulty 0: go
+    straight ahead at 1.4 m/s. Model, observation and reward are osim-rl 3.0.11's `L2M2019Env`
+    (https://osim-rl.kidzinski.com), read and advanced by our own adapter; the comments in this
+    folder say what had to be corrected. One step is 0.01 s of simulated time.
+
+    **Actions**: ``Box(0, 1, (22,), float32)``, the muscles' excitations; values outside are
+    clipped, as in the original. Right leg 0 to 10, left leg 11 to 21, each in this order:
+
+    === ======== ========================== === ======== ==========================
+    +i  name     muscle                     +i  name     muscle
+    === ======== ========================== === ======== ==========================
+    0   HAB      hip abductors              6   VAS      vasti
+    1   HAD      hip adductors              7   BFSH     biceps femoris, short head
+    2   HFL      iliopsoas                  8   GAS      gastrocnemius
+    3   GLU      gluteus maximus            9   SOL      soleus
+    4   HAM      hamstrings                 10  TA       tibialis anterior
+    5   RF       rectus femoris
+    === ======== ========================== === ======== ==========================
+
+    **Observations**: ``Box(-inf, inf, (339,), float64)``. The last column is the range that the
+    original declares, without keeping to it.
+
+    ========== ====================================================== ========= ==============
+    index      what                                                   unit      nominal
+    ========== ====================================================== ========= ==============
+    0-120      target velocity field, forward, 11 by 11 points over   m/s       -10 to 10
+               10 m by 10 m around the pelvis, in its frame
+    121-241    the same, leftward                                     m/s       -10 to 10
+    242        pelvis height                                          m         0 to 3
+    243        pelvis pitch, forward positive                         rad       -pi to pi
+    244        pelvis roll, to the right positive                     rad       -pi to pi
+    245-247    pelvis velocity: forward, leftward, upward             m/s       -20 to 20
+    248-250    pelvis angular velocity: pitch, roll, yaw              rad/s     -10 pi to 10 pi
+    251-253    right leg: ground reaction forward, rightward, upward  weight    -5 to 10
+    254-257    joint angles: hip abduction, hip, knee, ankle;         rad       -pi to pi/2
+               extension positive
+    258-261    their velocities                                       rad/s     -5 pi to 5 pi
+    262-294    for each of the 11 muscles in the order of actions:
+               force / maximum isometric force,                       1         0 to 3
+               length / optimal fibre length,                         1         0 to 3
+               velocity / optimal fibre length                        1/s       -50 to 50
+    295-338    left leg, the same 44 (second force leftward)
+    ========== ====================================================== ========= ==============
+
+    **Reward** a step (osim-rl ``get_reward_1``; Song et al., J. NeuroEng. Rehabil. 18:126, 2021)::
+
+        0.1
+        + at a new footstep: 10 t - |integral of (v - v_target) dt| - integral of sum(a^2) dt
+        + 10 at the time limit, standing
+
+    over the t seconds since the footstep before, with the pelvis velocity v in the ground plane
+    and the muscles' activations a. ``info["reward_terms"]`` has the summands as ``alive``,
+    ``footstep``, ``velocity``, ``effort`` and ``bonus``; ``info["distance_m"]`` how far forward the
+    pelvis is, ``info["time_s"]`` the simulated time.
+
+    **Start**: mid-stride at 1.7 m/s (`START_POSE`), always the same: the environment is
+    deterministic and seeds change nothing. **Termination**: pelvis below 0.6 m. **Truncation**:
+    after ``time_limit_steps``.
+
+    Args:
+        accuracy: relative error allowed to the integrator; scores are stated at the default, 5e-5.
+        integrator: a name of `env.musculoskeletal.model.INTEGRATORS`; ``SemiExplicitEuler2`` with
+            ``accuracy=1e-3`` is 2.5 times as fast, and flatters gaits a little.
+        difficulty: 0.
+        time_limit_steps: when an episode ends with the bonus, 1,000 in the challenge. (Gymnasium
+            keeps the name ``max_episode_steps`` for a wrapper of its own.)
+        fresh_derivatives: begin each step with derivatives of its own action: faster and more
+            exact, but not the original's numbers; see `env.musculoskeletal.model.MuscleModel`.
+        pose: twelve numbers instead of `START_POSE`, SI and rad, as `POSE_NAMES`; forward lean and
+            extension positive as in osim-rl's ``init_pose``.
+        render_mode: ``rgb_array`` or ``None``.
+
+    Raises:
+        ConfigError: an argument that cannot work.
+        EnvUnavailable: opensim or osim-rl is not installed.
+
+    Version history: v0, first.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / STEP_S)}  # noqa: RUF012
+
+    dt = STEP_S
+    """Seconds of simulated time a step."""
+
+    def __init__(
+        self,
+        accuracy: float = DEFAULT_ACCURACY,
+        integrator: str = DEFAULT_INTEGRATOR,
+        difficulty: int = 0,
+        time_limit_steps: int = TIME_LIMIT_STEPS,
+        fresh_derivatives: bool = False,
+        pose: Sequence[float] | None = None,
+        render_mode: str | None = None,
+    ) -> None:
+        _check(difficulty, time_limit_steps, render_mode)
+        self._pose_q, self._speed_u = _start(START_POSE if pose is None else pose)
+        self.render_mode = render_mode
+        self.action_space = spaces.Box(0.0, 1.0, (2 * len(MUSCLES),), np.float32)
+        self.observation_space = spaces.Box(
+            -np.inf, np.inf, (FIELD_SIZE + BODY_SIZE,), np.float64
+        )
+        self.model = MuscleModel(
+            osim_rl_folder() / "models" / MODEL_FILE,
+            accuracy,
+            integrator,
+            fresh_derivatives=fresh_derivatives,
+        )
+        self._walker = WalkerState(self.model)
+        self._field = ConstantField()
+        self._reward = FootstepReward()
+        self._time_limit_steps = time_limit_steps
+        self._action_order = _action_order(self.model)
+        self._observation = np.zeros(FIELD_SIZE + BODY_SIZE)
+        self._local_field = self._observation[:FIELD_SIZE].reshape(FIELD_SHAPE)
+        self._total_reward = 0.0
+        self._scene: SkeletonScene | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
+        """The start pose at time 0, whatever ran before, to the bit."""
+        super().reset(seed=seed)
+        self.model.start(self._pose_q, self._speed_u)
+        self._reward.reset()
+        self._total_reward = 0.0
+        return self._observe(), self._info()
+
+    def step(
+        self, action: NDArray[np.floating]
+    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
+        """Hold ``action`` for 0.01 s.
+
+        Raises:
+            ValueError: the action has another size than 22, or a NaN.
+            RuntimeError: OpenSim cannot integrate on; its message.
+        """
+        if self.model.state is None:
+            raise gymnasium.error.ResetNeeded("call reset before step")
+        self.model.set_excitations(self._excitations(action))
+        self.model.advance()
+        observation = self._observe()
+        walker = self._walker
+        terminated = walker.position[1] < FALLEN_BELOW_M
+        truncated = self.model.num_steps >= self._time_limit_steps
+        reward = self._reward.step(
+            walker.activations,
+            (walker.velocity[0], -walker.velocity[2]),
+            self._field.at(walker.position[0], -walker.position[2]),
+            succeeded=truncated and not terminated,
+        )
+        self._reward.observe_contact(walker.load)
+        self._total_reward += reward
+        return observation, reward, terminated, truncated, self._info()
+
+    def snapshot(self) -> Snapshot:
+        """Where everything is now, to be drawn at any later time."""
+        from env.musculoskeletal.snapshot import take_snapshot
+
+        return take_snapshot(self.model, self._walker.position[0], self._total_reward)
+
+    def scene(self) -> SkeletonScene:
+        """Who draws this environment's snapshots."""
+        if self._scene is None:
+            from env.musculoskeletal.scene import SkeletonScene
+
+            self._scene = SkeletonScene(self.model)
+        return self._scene
+
+    def render(self) -> Any:
+        """The present as ``(480, 640, 3)`` uint8, or ``None`` without a render mode."""
+        if self.render_mode is None:
+            return None
+        return self.scene().draw(self.snapshot())
+
+    def close(self) -> None:
+        """Let go of the drawing, if there was one."""
+        if self._scene is not None:
+            self._scene.close()
+            self._scene = None
+
+    def _excitations(self, action: NDArray[np.floating]) -> list[float]:
+        # osim-rl takes an action that is too long without a word.
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != (len(self._action_order),):
+            raise ValueError(
+                f"action of shape {values.shape}, expected ({len(self._action_order)},): "
+                "one excitation for each muscle"
+            )
+        clipped = np.clip(values, 0.0, 1.0)[self._action_order].tolist()
+        if any(map(math.isnan, clipped)):
+            raise ValueError("action with NaN, expected excitations in [0, 1]")
+        return clipped  # type: ignore[no-any-return]
+
+    def _observe(self) -> NDArray[np.float64]:
+        walker = self._walker
+        walker.read(self.model.state)
+        self._observation[FIELD_SIZE:] = walker.body
+        pose = (walker.position[0], -walker.position[2], walker.yaw)
+        self._field.write_local(pose, self._local_field)
+        return self._observation.copy()
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "reward_terms": self._reward.terms,
+            "distance_m": self._walker.position[0],
+            "time_s": self.model.time_s,
+        }
+
+
+def _check(difficulty: int, time_limit_steps: int, render_mode: str | None) -> None:
+    if difficulty != 0:
+        raise ConfigError(f"difficulty={difficulty!r} of OpenSimWalk2D-v0: known so far: 0")
+    if not isinstance(time_limit_steps, int) or time_limit_steps < 1:
+        raise ConfigError(f"time_limit_steps={time_limit_steps!r}: expected an integer above 0")
+    if render_mode not in (None, "rgb_array"):
+        raise ConfigError(f"render_mode={render_mode!r}: expected rgb_array or None")
+
+
+def _start(pose: Sequence[float]) -> tuple[list[float], list[float]]:
+    """Generalised coordinates and speeds, 17 each, of a pose as `POSE_NAMES`."""
+    values = np.asarray(pose, dtype=np.float64)
+    if values.shape != (len(POSE_NAMES),) or not np.isfinite(values).all():
+        raise ConfigError(
+            f"pose={pose!r}: expected {len(POSE_NAMES)} finite numbers: {', '.join(POSE_NAMES)}"
+        )
+    q, u = [0.0] * 17, [0.0] * 17
+    u[_FORWARD_Q], u[_RIGHTWARD_Q] = values[0], values[1]
+    for (index, sign), value in zip(_POSE_Q, values[2:].tolist(), strict=True):
+        q[index] = sign * value
+    return q, u
+
+
+def _action_order(model: MuscleModel) -> NDArray[np.intp]:
+    """For each muscle of the model, its place in the action."""
+    place = {
+        f"{name}_{side}": leg * len(MUSCLES) + i
+        for leg, side in enumerate("rl")
+        for i, name in enumerate(MUSCLES.values())
+    }
+    return np.array([place[muscle.getName()] for muscle in model.muscles])
