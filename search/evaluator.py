@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -99,7 +100,7 @@ class Evaluator:
             observe=is_observed(generation, rollout),
         )
 
-    def _make_env(self) -> gymnasium.Env:  # type: ignore[type-arg]
+    def _make_env(self) -> gymnasium.Env[Any, Any]:
         return registry.make(self._spec, include=self._include)
 
     def _replace_env(self) -> None:

@@ -1,0 +1,310 @@
+"""The loop's promises: nothing depends on order or timing, and a run killed anywhere goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from scripted_pool import Judge, ScriptedPool, quadratic
+
+from errors import RunAborted, RunError
+from es.openai_es import OpenAIES
+from policy.statistics import ObservationStatistics
+from search.journal import Closed, Journal
+from search.loop import INTERRUPTED, Loop, RunOutcome
+from search.messages import Generation, RolloutRecord, SeedRule
+from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.run_state import RunState
+from search.settings import LoopSettings
+
+UID = "ab" * 16
+SETTINGS = LoopSettings(
+    run_uid=UID,
+    seeds=SeedRule(7),
+    num_generations=12,
+    num_validation=2,
+    num_final=3,
+    observed_fraction=0.5,
+)
+
+
+class Silence:
+    """A recorder that only remembers."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[int, Mapping[str, float]] = {}
+        self.checkpoints: list[tuple[int, bool, bool]] = []
+        self.notices: list[str] = []
+
+    def progress(self, number: int, done: int, total: int, status: Any) -> None:
+        assert done <= total
+
+    def generation(self, number: int, metrics: Mapping[str, float]) -> None:
+        self.metrics[number] = metrics
+
+    def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
+        assert arrays["theta"].shape == (4,)
+        self.checkpoints.append((number, is_best, is_last))
+
+    def notice(self, line: str) -> None:
+        self.notices.append(line)
+
+
+class KilledError(Exception):
+    """The head dies here."""
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NoiseTable]:
+    with open_table(1, DEFAULT_LENGTH, tmp_path_factory.mktemp("noise")) as table:
+        yield table
+
+
+def new_state(noise: NoiseTable, settings: LoopSettings = SETTINGS) -> RunState:
+    strategy = OpenAIES(
+        np.zeros(4, dtype=np.float32), noise, run_seed=7, pop_size=10, sigma=0.1, lr=0.1
+    )
+    return RunState(strategy, settings, ObservationStatistics.empty(2))
+
+
+def train(
+    folder: Path,
+    noise: NoiseTable,
+    settings: LoopSettings = SETTINGS,
+    *,
+    pool: ScriptedPool | None = None,
+    resume: bool = False,
+    recorder: Silence | None = None,
+    stop_after: int | None = None,
+) -> RunOutcome:
+    with Journal(folder) as journal:
+        state = new_state(noise, settings)
+        if resume:
+            state.resume(journal)
+        recorder = recorder or Silence()
+        loop = Loop(
+            state,
+            pool or ScriptedPool(quadratic(noise)),
+            journal,
+            recorder,
+            stop_requested=lambda: stop_after is not None and len(recorder.metrics) >= stop_after,
+        )
+        return loop.run()
+
+
+def test_a_run_climbs_and_counts_what_it_did(tmp_path: Path, noise: NoiseTable) -> None:
+    recorder = Silence()
+    outcome = train(tmp_path, noise, recorder=recorder)
+    assert outcome.totals.generations == 12
+    assert outcome.totals.rollouts == 12 * (10 + 2)
+    assert outcome.totals.failed == 0
+    assert len(outcome.final_fitness_v) == 3
+    assert recorder.metrics[11]["fitness/current"] > recorder.metrics[0]["fitness/current"] + 1
+    assert recorder.checkpoints[0][0] == 0
+    assert recorder.checkpoints[-1] == (12, False, True)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 3])
+@pytest.mark.parametrize("disorder", [1, 2])
+def test_order_and_duplicates_of_records_change_no_bit(
+    tmp_path: Path, noise: NoiseTable, disorder: int, overlap: int
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, overlap=overlap)
+    plain = train(tmp_path / "a", noise, settings)
+    shuffled = ScriptedPool(quadratic(noise), disorder)
+    other = train(tmp_path / "b", noise, settings, pool=shuffled)
+    np.testing.assert_array_equal(plain.theta, other.theta)
+    assert msgspec.structs.replace(plain.totals, wall_s=0) == msgspec.structs.replace(
+        other.totals, wall_s=0
+    )
+
+
+def test_overlap_is_a_delay_by_rule(tmp_path: Path, noise: NoiseTable) -> None:
+    thetas: dict[int, bytes] = {}
+
+    def judge(generation: Generation, rollout: int) -> RolloutRecord:
+        thetas[generation.number] = generation.candidates.theta_bytes
+        return quadratic(noise)(generation, rollout)
+
+    settings = msgspec.structs.replace(SETTINGS, overlap=2)
+    train(tmp_path, noise, settings, pool=ScriptedPool(judge, 1))
+    assert thetas[0] == thetas[1] == thetas[2]
+    assert thetas[2] != thetas[3] != thetas[4]
+
+
+@pytest.mark.parametrize("overlap", [0, 2])
+@pytest.mark.parametrize("deadly_rollout", [0, 5, 60, 61, 100, 143])
+def test_a_run_killed_anywhere_and_resumed_equals_one_never_killed(
+    tmp_path: Path, noise: NoiseTable, deadly_rollout: int, overlap: int
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, overlap=overlap)
+    whole = train(tmp_path / "whole", noise, settings)
+    judge = quadratic(noise)
+    pool = ScriptedPool(judge)
+
+    def deadly(generation: Generation, rollout: int) -> RolloutRecord:
+        if pool.evaluated == deadly_rollout:
+            raise KilledError
+        return judge(generation, rollout)
+
+    pool._judge = deadly
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", noise, settings, pool=pool)
+    rest = ScriptedPool(judge, 3)
+    resumed = train(tmp_path / "killed", noise, settings, pool=rest, resume=True)
+    np.testing.assert_array_equal(whole.theta, resumed.theta)
+    np.testing.assert_array_equal(whole.final_fitness_v, resumed.final_fitness_v)
+    assert resumed.totals.rollouts == whole.totals.rollouts
+    assert resumed.totals.env_steps == whole.totals.env_steps
+    # Records that were journalled are not evaluated again: at most the three in hand are.
+    assert pool.evaluated + rest.evaluated <= whole.totals.rollouts + 3 + 3
+
+
+def test_every_truncation_of_the_log_resumes_to_the_same_theta(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    settings = msgspec.structs.replace(SETTINGS, num_generations=3)
+    whole = train(tmp_path / "whole", noise, settings)
+    log = (tmp_path / "whole" / "log").read_bytes()
+    first = tmp_path / "first"
+    with pytest.raises(RunAborted):
+        train(first, noise, settings, pool=ScriptedPool(failing(lambda g, r: True)))
+    start = (first / "snapshot-000000000").read_bytes()
+    for size in range(20, len(log), len(log) // 40):
+        folder = tmp_path / f"cut-{size}"
+        folder.mkdir()
+        (folder / "log").write_bytes(log[:size])
+        (folder / "snapshot-000000000").write_bytes(start)
+        np.testing.assert_array_equal(
+            train(folder, noise, settings, resume=True).theta, whole.theta
+        )
+
+
+def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path, noise: NoiseTable) -> None:
+    whole = train(tmp_path / "whole", noise)
+    interrupted = train(tmp_path / "stopped", noise, stop_after=5)
+    assert interrupted.reason == INTERRUPTED
+    assert interrupted.totals.generations == 5
+    resumed = train(tmp_path / "stopped", noise, resume=True)
+    np.testing.assert_array_equal(whole.theta, resumed.theta)
+
+
+def test_a_finished_run_goes_on_with_more_generations(tmp_path: Path, noise: NoiseTable) -> None:
+    whole = train(tmp_path / "whole", noise)
+    short = msgspec.structs.replace(SETTINGS, num_generations=5)
+    train(tmp_path / "short", noise, short)
+    resumed = train(tmp_path / "short", noise, resume=True)
+    np.testing.assert_array_equal(whole.theta, resumed.theta)
+    with Journal(tmp_path / "short") as journal:
+        closed = [e.number for e in journal.entries() if isinstance(e, Closed)]
+    assert closed == list(range(12))
+
+
+def test_a_finished_run_resumed_as_it_was_tells_nothing_more(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    first = train(tmp_path, noise)
+    pool = ScriptedPool(quadratic(noise))
+    again = train(tmp_path, noise, pool=pool, resume=True)
+    np.testing.assert_array_equal(first.theta, again.theta)
+    assert pool.evaluated == SETTINGS.num_final
+
+
+def test_a_resume_that_would_draw_otherwise_is_refused(tmp_path: Path, noise: NoiseTable) -> None:
+    train(tmp_path, noise, stop_after=2)
+    other = msgspec.structs.replace(SETTINGS, num_validation=9)
+    for snapshot in sorted(tmp_path.glob("snapshot-*"))[1:]:
+        snapshot.unlink()
+    with pytest.raises(RunError, match="comes out otherwise"):
+        train(tmp_path, noise, other, resume=True)
+
+
+def failing(fails: Any, judge: Judge | None = None) -> Judge:
+    def judged(generation: Generation, rollout: int) -> RolloutRecord:
+        if fails(generation, rollout):
+            return RolloutRecord(rollout, 1, "failed", error="ValueError: knee is inside out")
+        assert judge is not None
+        return judge(generation, rollout)
+
+    return judged
+
+
+def test_failures_are_counted_and_survived(tmp_path: Path, noise: NoiseTable) -> None:
+    judge = failing(lambda g, r: r % 5 == 3, quadratic(noise))
+    outcome = train(tmp_path, noise, pool=ScriptedPool(judge))
+    assert outcome.totals.failed == 12 * 2
+    assert np.isfinite(outcome.theta).all()
+
+
+def test_too_many_failures_stop_the_run_with_the_first_error(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    judge = failing(lambda g, r: g.number == 2 and r < 6, quadratic(noise))
+    with pytest.raises(RunAborted, match=r"6 of 10 rollouts of generation 2.*knee is inside out"):
+        train(tmp_path, noise, pool=ScriptedPool(judge))
+
+
+def test_all_failing_stops_the_run_whatever_is_allowed(tmp_path: Path, noise: NoiseTable) -> None:
+    settings = msgspec.structs.replace(SETTINGS, max_failed_fraction=1.0)
+    pool = ScriptedPool(failing(lambda g, r: True))
+    with pytest.raises(RunAborted, match="10 of 10"):
+        train(tmp_path, noise, settings, pool=pool)
+
+
+def test_failed_validation_is_shown_and_excluded(tmp_path: Path, noise: NoiseTable) -> None:
+    judge = failing(lambda g, r: r == g.num_training, quadratic(noise))
+    recorder = Silence()
+    train(tmp_path, noise, pool=ScriptedPool(judge), recorder=recorder)
+    assert recorder.metrics[3]["failures/failed"] == 1
+    assert recorder.metrics[3]["failures/skipped"] == 0
+    assert np.isfinite(recorder.metrics[3]["fitness/current"])
+
+
+def test_a_success_replaces_a_failure_while_the_generation_is_open(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    plain = train(tmp_path / "plain", noise)
+    good = quadratic(noise)
+
+    class Wavering(ScriptedPool):
+        def results(self, timeout_s: float) -> Any:
+            batches = super().results(timeout_s)
+            for batch in list(batches):
+                (record,) = batch.records
+                if record.rollout == 0:
+                    bad = RolloutRecord(0, 1, "failed", error="late")
+                    batches.insert(0, msgspec.structs.replace(batch, records=(bad,)))
+            return batches
+
+    wavering = train(tmp_path / "wavering", noise, pool=Wavering(good))
+    np.testing.assert_array_equal(plain.theta, wavering.theta)
+    assert wavering.totals.failed == 0
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        ({"target_fitness": -2.0}, "target fitness -2 reached"),
+        ({"max_env_steps": 100}, "100 simulator steps used"),
+        ({"max_wall_s": 1e-9}, "1e-09 s used"),
+        ({}, "12 generations"),
+    ],
+)
+def test_every_end_is_an_end(
+    tmp_path: Path, noise: NoiseTable, end: dict[str, Any], reason: str
+) -> None:
+    outcome = train(tmp_path, noise, msgspec.structs.replace(SETTINGS, **end))
+    assert outcome.reason == reason
+    assert (outcome.totals.generations < 12) == bool(end)
+
+
+def test_validation_can_be_rarer(tmp_path: Path, noise: NoiseTable) -> None:
+    recorder = Silence()
+    settings = msgspec.structs.replace(SETTINGS, validation_every=4)
+    train(tmp_path, noise, settings, recorder=recorder)
+    measured = [n for n, metrics in recorder.metrics.items() if "fitness/current" in metrics]
+    assert measured == [0, 4, 8]
