@@ -139,8 +139,9 @@ def time_limit(spec: EnvSpec, include: Path | None = None) -> int | None:
 
     Raises as `make` does for an unknown name.
     """
-    own = _declaration(spec, include).max_episode_steps
-    caps = [cap for cap in (spec.max_ep_length, own) if cap is not None]
+    # An environment that ends by itself after time_limit_steps was asked for that many.
+    own = spec.options.get("time_limit_steps", _declaration(spec, include).max_episode_steps)
+    caps = [cap for cap in (spec.max_ep_length, own) if isinstance(cap, int)]
     return min(caps, default=None)
 
 
@@ -174,14 +175,12 @@ def _declaration(spec: EnvSpec, include: Path | None) -> Any:
     name = canonical_name(spec.name, _silent)
     if ":" in name:
         module, _, name = name.partition(":")
-        before = set(gym.registry)
         import_included(module, include)
         if name in gym.registry:
             return gym.registry[name]
-        mine = sorted(set(gym.registry) - before)
         raise EnvUnavailable(
-            f"module {module} registers no environment {name}"
-            f"{did_you_mean(name, mine)}: call gymnasium.register in it"
+            f"module {module} registers no environment {name!r}: call gymnasium.register in it"
+            f"{did_you_mean(name, gym.registry)}"
         )
     # Gymnasium's bridges to old gym import whatever module their options name.
     if name in gym.registry and not name.startswith("GymV"):
@@ -192,8 +191,8 @@ def _declaration(spec: EnvSpec, include: Path | None) -> Any:
             f"environment {name} is not installed: {_NAMESPACE_INSTALLS[namespace]}"
         )
     raise EnvUnavailable(
-        f"no environment {spec.name!r} here{did_you_mean(name, gym.registry)} "
-        "Your own: env_name=module:Id include=FOLDER".replace("  ", " ")
+        f"no environment {spec.name!r}: expected an id of Gymnasium or of ours, or your own as "
+        f"module:Id with include=FOLDER{did_you_mean(name, gym.registry)}"
     )
 
 
