@@ -34,8 +34,9 @@ _FORCES = {"RF": 11 + 3 * 5, "VAS": 11 + 3 * 6, "GAS": 11 + 3 * 8, "SOL": 11 + 3
 class ReflexActor:
     """Reads muscles, joints and ground contact; answers with 22 muscle excitations.
 
-    theta is the offset from the authors' parameters, which are all ones, so that zeros are their
-    controller. Observations are physical quantities to it, and statistics are not used.
+    theta is the offset from all ones, the controller's neutral setting, where every parameter has
+    the size that its authors scaled it to. Observations are physical quantities to it, and
+    statistics are not used.
 
     Args:
         observation_space: a walk-around environment's, ``(339,)``.

@@ -198,7 +198,8 @@ class MuscleModel:
         that nobody observes, when the step before had ended: those of the action before. The
         integrator mistrusts the jump and takes smaller steps. Its numbers are the published ones,
         so that is what happens here too, unless ``fresh_derivatives`` lets each step begin with
-        those of its own action: a quarter less time, and an error four times smaller.
+        those of its own action. Where actions jump (random ones, 100 steps) that took a quarter
+        less time and the error was 0.27 times as large; a smooth gait takes the same time.
 
         Raises:
             RuntimeError: OpenSim's own message, where the integration fails.

@@ -64,7 +64,9 @@ class WalkerState:
         self._joints = [
             coordinates.get(f"{name}_{side}") for side in LEGS for name in _JOINT_COORDINATES
         ]
-        self._muscles = [muscles.get(f"{name}_{side}") for side in LEGS for name in MUSCLES.values()]
+        self._muscles = [
+            muscles.get(f"{name}_{side}") for side in LEGS for name in MUSCLES.values()
+        ]
         self._max_force = [muscle.getMaxIsometricForce() for muscle in self._muscles]
         self._optimal_length = [muscle.getOptimalFiberLength() for muscle in self._muscles]
         self._by_name = sorted(model.muscles, key=lambda muscle: str(muscle.getName()))
@@ -125,7 +127,7 @@ class WalkerState:
         self.body[first : first + 4] = angles * _JOINT_SIGNS
         self.body[first + 4 : first + 8] = speeds * _JOINT_SIGNS
         count = len(MUSCLES)
-        values = []
+        values: list[float] = []
         for i in range(leg * count, (leg + 1) * count):
             muscle, length = self._muscles[i], self._optimal_length[i]
             values += (

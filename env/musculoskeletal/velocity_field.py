@@ -30,9 +30,7 @@ class ConstantField:
         """The target velocity in ground at (x, y), m/s."""
         return self._velocity
 
-    def write_local(
-        self, pose: tuple[float, float, float], out_field: NDArray[np.float64]
-    ) -> None:
+    def write_local(self, pose: tuple[float, float, float], out_field: NDArray[np.float64]) -> None:
         """Write what the walker at ``pose`` sees: ``(2, 11, 11)`` float64, forward and left
         velocities in its own frame, over a grid of 10 by 10 m around it.
         """

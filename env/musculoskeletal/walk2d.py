@@ -44,7 +44,18 @@ POSE_NAMES = (
 
 # Index in OpenSim's q of each entry of a pose after its two speeds, and the sign it takes there
 # (osim-rl, ``L2M2019Env.reset``). The rest of q is the model's own default or zero.
-_POSE_Q = ((4, 1), (0, -1), (7, -1), (6, -1), (13, 1), (15, -1), (10, -1), (9, -1), (14, 1), (16, -1))
+_POSE_Q = (
+    (4, 1),
+    (0, -1),
+    (7, -1),
+    (6, -1),
+    (13, 1),
+    (15, -1),
+    (10, -1),
+    (9, -1),
+    (14, 1),
+    (16, -1),
+)
 _FORWARD_Q, _RIGHTWARD_Q = 3, 5
 
 
@@ -117,8 +128,8 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         difficulty: 0.
         time_limit_steps: when an episode ends with the bonus, 1,000 in the challenge. (Gymnasium
             keeps the name ``max_episode_steps`` for a wrapper of its own.)
-        fresh_derivatives: begin each step with derivatives of its own action: faster and more
-            exact, but not the original's numbers; see `env.musculoskeletal.model.MuscleModel`.
+        fresh_derivatives: begin each step with derivatives of its own action: more exact, but not
+            the original's numbers; see `env.musculoskeletal.model.MuscleModel.advance`.
         pose: twelve numbers instead of `START_POSE`, SI and rad, as `POSE_NAMES`; forward lean and
             extension positive as in osim-rl's ``init_pose``.
         render_mode: ``rgb_array`` or ``None``.
@@ -149,9 +160,7 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         self._pose_q, self._speed_u = _start(START_POSE if pose is None else pose)
         self.render_mode = render_mode
         self.action_space = spaces.Box(0.0, 1.0, (2 * len(MUSCLES),), np.float32)
-        self.observation_space = spaces.Box(
-            -np.inf, np.inf, (FIELD_SIZE + BODY_SIZE,), np.float64
-        )
+        self.observation_space = spaces.Box(-np.inf, np.inf, (FIELD_SIZE + BODY_SIZE,), np.float64)
         self.model = MuscleModel(
             osim_rl_folder() / "models" / MODEL_FILE,
             accuracy,
