@@ -143,7 +143,8 @@ class Console:
             if self._live is not None:
                 self._rich.print(Text(line), soft_wrap=True)
             else:
-                self._stream.write(line + "\n")
+                encoding = self._stream.encoding or "utf-8"
+                self._stream.write(line.encode(encoding, "replace").decode(encoding) + "\n")
                 self._stream.flush()
 
         self._show(write)
@@ -186,6 +187,7 @@ class Console:
             "reissued": str(int(metrics.get("work/reissued_total", 0))),
             "elapsed": duration_text(self._elapsed_s()),
             "left": "-" if left_s is None else duration_text(left_s),
+            "is_over": "yes" if self._number >= self._total else "",
         }
 
     def _line(self, number: int) -> str:
@@ -201,18 +203,19 @@ class Console:
     def _panel(self) -> Panel:
         with self._lock:
             facts = self._facts()
-            width = min(self._rich.width, MAX_PANEL_WIDTH)
+            # Two columns stay free for the ^C that a terminal echoes behind the panel: it would
+            # else wrap and push the panel up by a line.
+            width = min(self._rich.width - 2, MAX_PANEL_WIDTH)
             room = max(8, width - _LABEL_WIDTH - 6)
             grid = Table.grid(padding=(0, 2, 0, 0))
             grid.add_column(style="dim", no_wrap=True, width=_LABEL_WIDTH)
             grid.add_column(overflow="fold")
             grid.add_row("generation", self._progress(room))
-            grid.add_row("fitness", self._fitness(facts))
+            grid.add_row("fitness", _flowing(_fitness(facts), room))
             grid.add_row("", Text(self._curve(room), style="green"))
-            grid.add_row("work", self._work(facts))
-            left = "time left unknown" if facts["left"] == "-" else f"about {facts['left']} left"
-            grid.add_row("time", Text(f"{facts['elapsed']} elapsed   {left}"))
-            if self._status is not None and self._status.note:
+            grid.add_row("work", _flowing(_work(facts), room))
+            grid.add_row("time", _flowing(_time(facts), room))
+            if self._status is not None and self._status.note and self._number < self._total:
                 grid.add_row("waiting", Text(self._status.note, style="yellow"))
             title = Text(self._title) if self._title else None
             return Panel(grid, title=title, title_align="left", box=ROUNDED, width=width)
@@ -227,21 +230,44 @@ class Console:
         if bar_width < 4:
             row.add_row(where, counted)
         else:
-            bar = ProgressBar(total=1.0, completed=self._share_done, width=min(bar_width, 60))
+            share_done = 1.0 if self._number >= self._total else self._share_done
+            bar = ProgressBar(total=1.0, completed=share_done, width=min(bar_width, 60))
             row.add_row(Text(where, style="bold"), bar, counted)
         return row
-
-    def _fitness(self, facts: Mapping[str, str]) -> Text:
-        text = Text(f"current {facts['current']}", style="bold green")
-        return text.append(
-            f"   mean {facts['mean']}   best {facts['best']}", style="not bold default"
-        )
 
     def _curve(self, room: int) -> str:
         blocks = BLOCKS if self._rich.encoding.startswith("utf") else ASCII
         return sparkline(self._history.values(), room, blocks)
 
-    def _work(self, facts: Mapping[str, str]) -> Text:
-        text = Text(f"{facts['rate']} steps/s   {facts['workers']} workers")
-        text.append(f"   {facts['failed']} failed", style="" if facts["failed"] == "0" else "red")
-        return text.append(f"   {facts['reissued']} reissued")
+
+def _fitness(facts: Mapping[str, str]) -> list[Text]:
+    current = Text(f"current {facts['current']}", style="bold green")
+    return [current, Text(f"mean {facts['mean']}"), Text(f"best {facts['best']}")]
+
+
+def _work(facts: Mapping[str, str]) -> list[Text]:
+    failed = Text(f"{facts['failed']} failed", style="" if facts["failed"] == "0" else "red")
+    rate, workers = Text(f"{facts['rate']} steps/s"), Text(f"{facts['workers']} workers")
+    return [rate, workers, failed, Text(f"{facts['reissued']} reissued")]
+
+
+def _time(facts: Mapping[str, str]) -> list[Text]:
+    if facts["is_over"]:
+        return [Text(f"{facts['elapsed']} elapsed")]
+    left = "time left unknown" if facts["left"] == "-" else f"about {facts['left']} left"
+    return [Text(f"{facts['elapsed']} elapsed"), Text(left)]
+
+
+def _flowing(parts: list[Text], room: int) -> Text:
+    """``parts`` side by side, each whole, on as many lines of ``room`` columns as they need."""
+    text, column = Text(), 0
+    for part in parts:
+        if column and column + 3 + len(part) > room:
+            text.append("\n")
+            column = 0
+        elif column:
+            text.append("   ")
+            column += 3
+        text.append_text(part)
+        column += len(part)
+    return text

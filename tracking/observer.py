@@ -2,8 +2,7 @@
 
 Sacred's own `FileStorageObserver` refuses a used id, writes its files in place (a reader, or the
 next start after a kill, finds half of one), reads ``metrics.json`` back each time and copies every
-artifact. Everything in a process that needs Sacred imports it through this module, which keeps its
-warning about ``pkg_resources`` to itself and sets its settings.
+artifact.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ import json
 import logging
 import shutil
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,23 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import ConfigError, RunError
-
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
-    from sacred import SETTINGS, Experiment
-    from sacred.observers import FileStorageObserver
-    from sacred.serializer import flatten
-
-# Sacred's capture hides the terminal from a live console and waits for children that hold a pipe.
-SETTINGS.CAPTURE_MODE = "no"
-# `nvidia-smi` takes seconds on some machines, and nothing here runs on a GPU.
-SETTINGS.HOST_INFO.INCLUDE_GPU_INFO = False
-# Sacred asks git once for every file and reads every distribution's metadata twice;
-# `tracking.sacred_command.TrackedExperiment` finds the same once.
-SETTINGS.DISCOVER_SOURCES = "none"
-SETTINGS.DISCOVER_DEPENDENCIES = "none"
-
-__all__ = ["SETTINGS", "Experiment", "RunDirectoryObserver", "plain", "run_directory", "timestamp"]
+from tracking.sacred_import import FileStorageObserver, plain
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +50,8 @@ class RunDirectoryObserver(FileStorageObserver):
         resume: int | None = None,
         hold: Callable[[Path], object] | None = None,
     ) -> None:
-        super().__init__(runs_dir, copy_sources=False)
+        # Before any other observer, so that the run's id is the directory's.
+        super().__init__(runs_dir, copy_sources=False, priority=100)
         self.path: Path | None = None
         self._entry: dict[str, Any] = {}
         self._resume = resume
@@ -285,12 +268,7 @@ def run_directory(run: Any) -> Path:
     raise LookupError("the run has no RunDirectoryObserver, or has not started")
 
 
-def plain(value: object) -> Any:
-    """``value`` as JSON knows it, the way Sacred puts it."""
-    return flatten(value)  # type: ignore[no-untyped-call]
-
-
-_KEPT_ON_RESUME = ("start_time", "artifacts", "resources", "result")
+_KEPT_ON_RESUME = ("start_time", "artifacts", "resources")
 
 
 def _read_config(directory: Path) -> dict[str, Any]:

@@ -29,7 +29,8 @@ from tracking import checkpoints, metric_log
 from tracking.checkpoints import Best
 from tracking.event_file import EventFile
 from tracking.metric_log import MetricLog, Row
-from tracking.observer import MetricPoints, RunDirectoryObserver, plain, timestamp
+from tracking.observer import MetricPoints, RunDirectoryObserver, timestamp
+from tracking.sacred_import import plain
 
 MAX_SACRED_POINTS = 10_000
 # A search that improves in each of its short generations would else do nothing but write.
