@@ -20,6 +20,15 @@ class ObservationStatistics(msgspec.Struct, frozen=True, forbid_unknown_fields=T
     mean_bytes: bytes
     m2_bytes: bytes
 
+    def __post_init__(self) -> None:
+        # A statistic may come from another process: one that is wrong stops here, not in a merge.
+        if self.count < 0 or len(self.mean_bytes) != len(self.m2_bytes) or len(self.m2_bytes) % 8:
+            raise ValueError("statistics need a count >= 0 and two float64 vectors of one length")
+        if not (np.isfinite(self.mean_o).all() and np.isfinite(self.m2_o).all()):
+            raise ValueError("statistics must be finite")
+        if (self.m2_o < 0).any():
+            raise ValueError("sums of squared deviations cannot be negative")
+
     @classmethod
     def empty(cls, size: int) -> ObservationStatistics:
         """No observation yet, for vectors of ``size``."""

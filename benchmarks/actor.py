@@ -1,0 +1,99 @@
+"""What a policy and our loop cost beside the simulator, on one core.
+
+``python benchmarks/actor.py`` prints steps per second of the bare, unwrapped environment, of
+`env.rollout.run_episode` with a policy, and their ratio: medians of rounds that take turns, so that
+a busy machine slows both alike.
+
+The bare loop replays the actions that the policy takes in the very episodes it is compared with:
+what a step costs depends on the state, and so both go through the same states.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from env import registry
+from env.rollout import run_episode
+from env.spec import EnvSpec
+from policy.actor import Actor, build_actor
+from policy.parameters import initial_theta
+from policy.spec import PolicySpec
+
+ROUNDS = 9
+EPISODE_STEPS = 500
+EPISODES = {"LunarLanderContinuous-v3": 40, "HalfCheetah-v5": 8}
+
+
+def main() -> None:
+    """Print a line for each environment and policy."""
+    print(f"{'environment':26}{'policy':14}{'bare/s':>10}{'ours/s':>10}{'ratio':>8}")
+    for name, num_episodes in EPISODES.items():
+        for label, policy in {
+            "64x64 tanh": PolicySpec(),
+            "normalised": PolicySpec(normalize_observations=True),
+            "lstm 16": PolicySpec("lstm", (16,)),
+        }.items():
+            bare, ours, ratio = compare(EnvSpec(name), policy, num_episodes)
+            print(f"{name:26}{label:14}{bare:10,.0f}{ours:10,.0f}{ratio:8.2f}")
+
+
+def compare(spec: EnvSpec, policy: PolicySpec, num_episodes: int) -> tuple[float, float, float]:
+    """Median steps/s of the bare loop and of ours, and the median of the rounds' ratios."""
+    env = registry.make(spec)
+    actor = build_actor(policy, env.observation_space, env.action_space)
+    theta = initial_theta(policy, env.observation_space, env.action_space, 1)
+    actor.load(theta, None)
+    observed = run_episode(env, actor, seed=0, policy_seed=0, max_steps=200, observe=True)
+    actor.load(theta, observed.statistics)
+    actions_of_episodes = [record(env, actor, seed) for seed in range(num_episodes)]
+    bare, ours, ratios = [], [], []
+    for _ in range(ROUNDS):
+        bare.append(replay(env.unwrapped, actions_of_episodes))
+        ours.append(roll(env, actor, num_episodes))
+        ratios.append(ours[-1] / bare[-1])
+    env.close()
+    return statistics.median(bare), statistics.median(ours), statistics.median(ratios)
+
+
+def record(env: gym.Env[Any, Any], actor: Actor, seed: int) -> list[Any]:
+    """The actions of one episode."""
+    actor.reset(np.random.default_rng(0))
+    observation, _ = env.reset(seed=seed)
+    actions = []
+    for _ in range(EPISODE_STEPS):
+        actions.append(actor.act(observation))
+        observation, _, terminated, truncated, _ = env.step(actions[-1])
+        if terminated or truncated:
+            break
+    return actions
+
+
+def replay(env: gym.Env[Any, Any], actions_of_episodes: list[list[Any]]) -> float:
+    """Steps per second of nothing but reset and step."""
+    num_steps = 0
+    start = time.perf_counter()
+    for seed, actions in enumerate(actions_of_episodes):
+        env.reset(seed=seed)
+        for action in actions:
+            env.step(action)
+        num_steps += len(actions)
+    return num_steps / (time.perf_counter() - start)
+
+
+def roll(env: gym.Env[Any, Any], actor: Actor, num_episodes: int) -> float:
+    """Steps per second of our own loop."""
+    num_steps = 0
+    start = time.perf_counter()
+    for seed in range(num_episodes):
+        episode = run_episode(env, actor, seed=seed, policy_seed=0, max_steps=EPISODE_STEPS)
+        num_steps += episode.length
+    return num_steps / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
