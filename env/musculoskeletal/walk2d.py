@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -24,7 +24,7 @@ from env.musculoskeletal.velocity_field import FIELD_SHAPE, FIELD_SIZE, Constant
 from errors import ConfigError
 
 if TYPE_CHECKING:
-    from env.musculoskeletal.scene import SkeletonScene
+    from env.musculoskeletal.artist import Artist
     from env.musculoskeletal.snapshot import Snapshot
 
 MODEL_FILE = "gait14dof22musc_planar_20170320.osim"
@@ -175,7 +175,7 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         self._observation = np.zeros(FIELD_SIZE + BODY_SIZE)
         self._local_field = self._observation[:FIELD_SIZE].reshape(FIELD_SHAPE)
         self._total_reward = 0.0
-        self._scene: SkeletonScene | None = None
+        self._artist: Artist | None = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -220,25 +220,25 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
 
         return take_snapshot(self.model, self._walker.position[0], self._total_reward)
 
-    def scene(self) -> SkeletonScene:
-        """Who draws this environment's snapshots."""
-        if self._scene is None:
-            from env.musculoskeletal.scene import SkeletonScene
+    def artist(self, notice: Callable[[str], None] = gymnasium.logger.warn) -> Artist:
+        """Who draws this environment's snapshots: bones, or lines where ``notice`` is told why."""
+        if self._artist is None:
+            from env.musculoskeletal.artist import find_artist
 
-            self._scene = SkeletonScene(self.model)
-        return self._scene
+            self._artist = find_artist(self.model, notice)
+        return self._artist
 
     def render(self) -> Any:
         """The present as ``(480, 640, 3)`` uint8, or ``None`` without a render mode."""
         if self.render_mode is None:
             return None
-        return self.scene().draw(self.snapshot())
+        return self.artist().draw(self.snapshot())
 
     def close(self) -> None:
         """Let go of the drawing, if there was one."""
-        if self._scene is not None:
-            self._scene.close()
-            self._scene = None
+        if self._artist is not None:
+            self._artist.close()
+            self._artist = None
 
     def _excitations(self, action: NDArray[np.floating]) -> list[float]:
         # osim-rl takes an action that is too long without a word.
