@@ -79,7 +79,8 @@ def read(path: Path) -> dict[str, NDArray[Any]]:
         FileNotFoundError: there is none.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: numpy would leave a damaged file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except FileNotFoundError:
         raise

@@ -98,7 +98,7 @@ class RunDirectoryObserver(FileStorageObserver):
                     f"start a new one from it with load_from={self._resume}"
                 ) from None
         runs_dir.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(p.name) for p in runs_dir.iterdir() if p.name.isdigit()), default=0)
+        number = 1 + max((int(p.name) for p in runs_dir.iterdir() if p.name.isdecimal()), default=0)
         while True:
             # mkdir is the one step in which two runs cannot both get the number.
             try:

@@ -102,7 +102,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> _CommandLine | None:
         options = dict(docopt(internal_usage, list(argv[1:]), default_help=False))
     except DocoptExit:
         raise ConfigError(
-            f"cannot read {shlex.join(argv[1:])!r}; expected [COMMAND] [with NAME... key=value...] "
+            f"cannot read `{shlex.join(argv[1:])}`; expected [COMMAND] [with NAME... key=value...] "
             "[options], see --help"
         ) from None
     if experiment._handle_help(options, usage):
@@ -128,7 +128,7 @@ def _prepare(
     try:
         updates, named_configs = get_config_updates(line.words)
     except Exception as error:  # TypeError and the like, from `a=1 a.b=2`
-        raise ConfigError(f"cannot read the settings {shlex.join(line.words)!r}: {error}") from None
+        raise ConfigError(f"cannot read the settings `{shlex.join(line.words)}`: {error}") from None
     given = check_settings(experiment, updates, named_configs)
     resume = given.get("resume")
     config = given if resume is None else _resumed(experiment, given)

@@ -6,8 +6,9 @@ import warnings
 from typing import Any
 
 with warnings.catch_warnings():
-    # Sacred 0.8.7 imports pkg_resources; the pin on setuptools in requirements.txt is for that.
-    warnings.filterwarnings("ignore", "pkg_resources is deprecated", UserWarning)
+    # Sacred 0.8.7 imports pkg_resources, which warns in a category of its own for each release
+    # of setuptools; the pin on setuptools in requirements.txt is for that.
+    warnings.simplefilter("ignore")
     from sacred import SETTINGS, Experiment
     from sacred.arg_parser import get_config_updates
     from sacred.config.utils import chain_evaluate_config_scopes

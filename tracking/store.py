@@ -117,15 +117,14 @@ class StoredRun:
                 "wait for its first generation to complete"
             )
         wanted = kept[-1] if number is None else number
-        try:
-            arrays = checkpoints.read(
-                self.path / checkpoints.FOLDER / checkpoints.file_name(max(wanted, 0))
-            )
-        except FileNotFoundError:
+        path = self.path / checkpoints.FOLDER / checkpoints.file_name(max(0, wanted))
+        # A best checkpoint may also go between the look and the reading.
+        if wanted not in kept or not path.exists():
             raise ConfigError(
                 f"generation {wanted} of run {self.run_id} was not kept; "
                 f"kept were {', '.join(map(str, kept))}"
-            ) from None
+            )
+        arrays = checkpoints.read(path)
         return _checkpoint(wanted, arrays, self.path)
 
     def _spec(self, kind: type[S], names: Mapping[str, str]) -> S:
@@ -138,7 +137,7 @@ class StoredRun:
             return msgspec.convert(fields, kind)
         except msgspec.ValidationError as error:
             raise RunError(
-                f"{self.path / 'config.json'} does not describe a {kind.__name__} ({error}): "
+                f"{self.path / 'config.json'} does not fit {kind.__name__} ({error}): "
                 "the run is of another release, or damaged"
             ) from None
 
