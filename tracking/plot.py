@@ -71,7 +71,7 @@ def learning_curve_png(run: StoredRun, path: Path, *, against: str = "generation
     axes.margins(x=0.01)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    axes.legend(loc="best", frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
