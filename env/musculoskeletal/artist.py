@@ -8,8 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from env.drawing import INSTALL_GL
 from env.musculoskeletal.model import MuscleModel
-from env.musculoskeletal.scene import INSTALL_GL, SkeletonScene, drawing_window
+from env.musculoskeletal.scene import SkeletonScene, drawing_window
 from env.musculoskeletal.snapshot import Snapshot
 from env.musculoskeletal.stick_figure import StickFigure
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,6 @@ from env.musculoskeletal.model import MuscleModel, osim_rl_folder
 from env.musculoskeletal.snapshot import Snapshot
 
 WIDTH, HEIGHT = 640, 480
-INSTALL_GL = "apt-get install libegl1 libgl1-mesa-dri"
 
 _BONE = (0.93, 0.89, 0.80)
 _SKY_LOW, _SKY_HIGH = (0.96, 0.97, 0.98), (0.66, 0.77, 0.87)
@@ -51,7 +51,7 @@ def drawing_window() -> str | None:
     Without a driver VTK may end the process that tries it; so a child tries, once, 0.6 s.
     """
     names = ["vtkEGLRenderWindow", "vtkOSOpenGLRenderWindow"]
-    if not sys.platform.startswith("linux"):
+    if platform.system() != "Linux":
         names = ["vtkOpenGLRenderWindow"]
     for name in names:
         try:
@@ -117,12 +117,13 @@ class SkeletonScene:
         self._window.Finalize()
 
     def _pixels(self) -> NDArray[np.uint8]:
-        from vtkmodules.util.numpy_support import vtk_to_numpy
         from vtkmodules.vtkCommonCore import vtkUnsignedCharArray
 
         pixels = vtkUnsignedCharArray()
         self._window.GetPixelData(0, 0, WIDTH - 1, HEIGHT - 1, 1, pixels, 0)
-        frame: NDArray[np.uint8] = vtk_to_numpy(pixels).reshape(HEIGHT, WIDTH, 3)[::-1].copy()
+        frame: NDArray[np.uint8] = (
+            _bridge().vtk_to_numpy(pixels).reshape(HEIGHT, WIDTH, 3)[::-1].copy()
+        )
         return frame
 
     def _add_lights(self) -> None:
@@ -225,29 +226,36 @@ class _Muscles:
 
     def place(self, snapshot: Snapshot) -> None:
         """Move the tubes to where ``snapshot`` has the muscles."""
-        from vtkmodules.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
         from vtkmodules.vtkCommonCore import vtkPoints
         from vtkmodules.vtkCommonDataModel import vtkCellArray
 
         points = vtkPoints()
-        points.SetData(numpy_to_vtk(np.concatenate(snapshot.paths), deep=True))
+        points.SetData(_bridge().numpy_to_vtk(np.concatenate(snapshot.paths), deep=True))
         counts = [len(path) for path in snapshot.paths]
         offsets = np.concatenate([[0], np.cumsum(counts)])
         cells = vtkCellArray()
         cells.SetData(
-            numpy_to_vtkIdTypeArray(offsets.astype(np.int64), deep=True),
-            numpy_to_vtkIdTypeArray(np.arange(offsets[-1], dtype=np.int64), deep=True),
+            _bridge().numpy_to_vtkIdTypeArray(offsets.astype(np.int64), deep=True),
+            _bridge().numpy_to_vtkIdTypeArray(np.arange(offsets[-1], dtype=np.int64), deep=True),
         )
         colours = np.repeat(activation_colours(snapshot.activations), counts, axis=0)
         self._lines.SetPoints(points)
         self._lines.SetLines(cells)
-        self._lines.GetPointData().SetScalars(numpy_to_vtk(colours, deep=True))
+        self._lines.GetPointData().SetScalars(_bridge().numpy_to_vtk(colours, deep=True))
+
+
+def _bridge() -> Any:
+    """What turns VTK's arrays into numpy's and back."""
+    from vtkmodules.util import numpy_support
+
+    return numpy_support
 
 
 def activation_colours(activations: NDArray[np.float64]) -> NDArray[np.uint8]:
     """``(M, 3)`` uint8 of ``(M,)`` activations in [0, 1]: blue at rest, red when full."""
     share = np.sqrt(np.clip(activations, 0, 1))[:, None]
-    return np.rint(255 * (_AT_REST + share * (_ACTIVE - _AT_REST))).astype(np.uint8)
+    colours: NDArray[np.float64] = np.rint(255 * (_AT_REST + share * (_ACTIVE - _AT_REST)))
+    return colours.astype(np.uint8)
 
 
 _ON_THE_FLOOR_44 = np.array(
@@ -261,7 +269,6 @@ _ON_THE_FLOOR_44 = np.array(
 
 
 def _checkerboard() -> Any:
-    from vtkmodules.util.numpy_support import numpy_to_vtk
     from vtkmodules.vtkCommonDataModel import vtkImageData
 
     cells = 64
@@ -269,7 +276,7 @@ def _checkerboard() -> Any:
     image = vtkImageData()
     image.SetDimensions(2 * cells, 2 * cells, 1)
     colours = np.repeat(tiles.astype(np.uint8).reshape(-1, 1), 3, axis=1)
-    image.GetPointData().SetScalars(numpy_to_vtk(colours, deep=True))
+    image.GetPointData().SetScalars(_bridge().numpy_to_vtk(colours, deep=True))
     return image
 
 

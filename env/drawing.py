@@ -1,0 +1,193 @@
+"""Pictures of episodes: frames with a caption, made into an mp4, a gif or a window."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from errors import ConfigError, EsError, ResourceExhausted
+
+Frame = NDArray[np.uint8]
+"""``(H, W, 3)`` uint8, rows from the top."""
+
+FRAMES_PER_S = 25
+"""At most so many frames for a second of simulated time."""
+
+INSTALL_GL = "apt-get install libegl1 libgl1-mesa-dri"
+"""What lets VTK and MuJoCo draw off screen on Debian and Ubuntu."""
+
+_CAPTION_SIZE = 17
+
+
+def frame_stride(steps_per_s: float) -> tuple[int, float]:
+    """How many steps to a frame, and the frames a second that then play in real time."""
+    stride = max(1, math.ceil(steps_per_s / FRAMES_PER_S - 1e-9))
+    return stride, steps_per_s / stride
+
+
+def caption(frame: Frame, text: str) -> Frame:
+    """A copy of ``frame`` with ``text`` on a dark strip along its upper edge."""
+    image = Image.fromarray(frame)
+    height = _CAPTION_SIZE + 11
+    strip = Image.new("RGB", (image.width, height), (20, 24, 30))
+    image.paste(Image.blend(image.crop((0, 0, image.width, height)), strip, 0.6), (0, 0))
+    ImageDraw.Draw(image).text((10, 4), text, font=_font(), fill=(255, 255, 255))
+    return np.asarray(image).copy()
+
+
+@functools.cache
+def _font() -> Any:
+    return ImageFont.load_default(size=_CAPTION_SIZE)
+
+
+def check_video_name(out: Path) -> None:
+    """Refuse what `write_video` could not write, before anything is simulated.
+
+    Raises:
+        ConfigError: another suffix than ``.mp4`` or ``.gif``, or a folder that is not there.
+    """
+    if out.suffix.lower() not in (".mp4", ".gif"):
+        raise ConfigError(f"out={out}: expected a name that ends in .mp4 or .gif")
+    if not out.parent.is_dir():
+        raise ConfigError(f"out={out}: no folder {out.parent}")
+
+
+def write_video(out: Path, frames: Iterable[Frame], frames_per_s: float) -> int:
+    """Write ``frames``, all of one size, as they come, and return how many there were.
+
+    Nothing is left at ``out`` unless all was written.
+
+    Args:
+        out: ``.mp4`` (H.264, plays everywhere) or ``.gif``.
+        frames: at least one.
+        frames_per_s: of playing.
+
+    Raises:
+        ConfigError: see `check_video_name`.
+        ResourceExhausted: the file cannot be written.
+    """
+    check_video_name(out)
+    unfinished = out.with_name(f".unfinished-{out.name}")
+    write = _write_gif if out.suffix.lower() == ".gif" else _write_mp4
+    try:
+        count = write(unfinished, iter(frames), frames_per_s)
+        unfinished.replace(out)
+    except EsError:
+        raise
+    except OSError as error:
+        reason = " ".join(str(error).split())[-200:]
+        raise ResourceExhausted(f"cannot write {out}: {reason}") from None
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _write_mp4(out: Path, frames: Iterator[Frame], frames_per_s: float) -> int:
+    import imageio_ffmpeg
+
+    first = _even(next(frames))
+    writer = imageio_ffmpeg.write_frames(
+        str(out),
+        (first.shape[1], first.shape[0]),
+        fps=frames_per_s,
+        codec="libx264",
+        macro_block_size=2,
+        ffmpeg_log_level="error",
+        output_params=["-crf", "20", "-preset", "veryfast", "-movflags", "+faststart"],
+    )
+    writer.send(None)
+    try:
+        writer.send(first)
+        count = 1
+        for frame in frames:
+            writer.send(_even(frame))
+            count += 1
+    finally:
+        writer.close()
+    return count
+
+
+def _even(frame: Frame) -> Frame:
+    """H.264 wants an even number of rows and columns."""
+    rows, columns = frame.shape[0] % 2, frame.shape[1] % 2
+    return np.ascontiguousarray(np.pad(frame, ((0, rows), (0, columns), (0, 0)), mode="edge"))
+
+
+def _write_gif(out: Path, frames: Iterator[Frame], frames_per_s: float) -> int:
+    count = 0
+
+    def pictures() -> Iterator[Image.Image]:
+        nonlocal count
+        for frame in frames:
+            count += 1
+            yield Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE)
+
+    rest = pictures()
+    first = next(rest)
+    first.save(
+        out,
+        save_all=True,
+        append_images=rest,
+        duration=round(1000 / frames_per_s),
+        loop=0,
+    )
+    return count
+
+
+class WindowClosed(EsError):
+    """The one who watched has closed the window."""
+
+
+class Window:
+    """A window that shows frames as they come, at the speed they were made for.
+
+    Args:
+        title: of the window.
+        frames_per_s: of playing.
+
+    Raises:
+        ConfigError: pygame is missing, or there is no display.
+    """
+
+    def __init__(self, title: str, frames_per_s: float) -> None:
+        try:
+            import pygame
+        except ImportError:
+            raise ConfigError(
+                "a window needs pygame: pip install pygame-ce; or name a file by --out"
+            ) from None
+        self._pygame = pygame
+        self._title = title
+        self._frames_per_s = frames_per_s
+        self._surface: Any = None
+        self._clock = pygame.time.Clock()
+
+    def show(self, frame: Frame) -> None:
+        """Show ``frame`` when it is due. Raises `WindowClosed` once the window is shut."""
+        pygame = self._pygame
+        if self._surface is None:
+            try:
+                pygame.display.init()
+                self._surface = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
+            except pygame.error as error:
+                raise ConfigError(
+                    f"no window can be opened ({error}); name a file by --out FILE.mp4"
+                ) from None
+            pygame.display.set_caption(self._title)
+        for event in pygame.event.get():
+            if event.type == pygame.QUIT:
+                raise WindowClosed("the window was closed")
+        self._surface.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
+        pygame.display.flip()
+        self._clock.tick(self._frames_per_s)
+
+    def close(self) -> None:
+        """Shut the window."""
+        self._pygame.display.quit()
