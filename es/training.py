@@ -187,7 +187,7 @@ class Training:
             if config.pool == "serial":
                 evaluator = Evaluator(experiment, noise, self._include)
                 stack.callback(evaluator.close)
-                pool = SerialPool(experiment, evaluator)
+                pool = SerialPool(evaluator)
             else:
                 provisioned = stack.enter_context(
                     provision(

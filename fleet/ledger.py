@@ -1,0 +1,193 @@
+"""Which rollout is where: one generation's bookkeeping, shared by all pools.
+
+Pure: time is an argument, nothing is sent. A rollout is *unanswered* until it is `ok` or finally
+`failed`; a copy of it is handed out as part of a `Span`. Whatever order answers, deaths and
+duplicates come in, each rollout gets one final answer (an `ok` may follow a final `failed`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from search.messages import RecordBatch, RolloutRecord
+
+MAX_ATTEMPTS = 2
+MAX_COPIES = 2
+
+
+class Span(NamedTuple):
+    """Rollouts ``first`` to ``stop - 1``, handed out together as ``attempt``."""
+
+    first: int
+    stop: int
+    attempt: int
+
+
+class _Copies:
+    """The unanswered rollout's copies: how many live, how often lost, which attempts failed."""
+
+    __slots__ = ("due_s", "failed_attempts", "live", "losses", "patience")
+
+    def __init__(self) -> None:
+        self.live = 0
+        self.losses = 0
+        self.failed_attempts: set[int] = set()
+        self.due_s = float("inf")
+        self.patience = 1.0
+
+    @property
+    def attempt(self) -> int:
+        return len(self.failed_attempts)
+
+
+class Ledger:
+    """The rollouts of one generation.
+
+    Args:
+        num_rollouts: C*E + V.
+        num_training: C*E; ranges never reach across it, so that validation comes last.
+        known: rollouts that already have their answer.
+        max_losses: how often a rollout may be lost before that is its answer.
+    """
+
+    def __init__(
+        self,
+        num_rollouts: int,
+        num_training: int,
+        known: Iterable[int] = (),
+        max_losses: int = 8,
+    ) -> None:
+        self._num_rollouts = num_rollouts
+        self._num_training = num_training
+        self._max_losses = max_losses
+        already = set(known)
+        self._unanswered = {r: _Copies() for r in range(num_rollouts) if r not in already}
+        self._failed: set[int] = set()
+        self._reissues: list[Span] = []
+        self.reissued = 0
+        self.lost = 0
+        self.duplicates = 0
+
+    @property
+    def num_unanswered(self) -> int:
+        return len(self._unanswered)
+
+    def plan(self, num_workers: int, max_span: int) -> list[Span]:
+        """Hand out every unanswered rollout: long spans first, single ones at the end.
+
+        Guided self-scheduling (Polychronopoulos and Kuck 1987): each span is the remaining work
+        over twice the workers, at most ``max_span``.
+        """
+        spans: list[Span] = []
+        remaining = len(self._unanswered)
+        runs = _runs(sorted(self._unanswered), self._num_training)
+        for first, stop in runs:
+            while first < stop:
+                attempt = self._unanswered[first].attempt
+                length = max(1, min(max_span, remaining // (2 * max(1, num_workers))))
+                end = min(stop, first + length)
+                while end > first + 1 and self._unanswered[end - 1].attempt != attempt:
+                    end -= 1
+                spans.append(Span(first, end, attempt))
+                remaining -= end - first
+                first = end
+        for span in spans:
+            for rollout in range(span.first, span.stop):
+                self._unanswered[rollout].live = 1
+        return spans
+
+    def accept(self, batch: RecordBatch) -> RecordBatch | None:
+        """The part of ``batch`` that is new and final; ``None`` where nothing is."""
+        records = tuple(
+            final for record in batch.records if (final := self._answer(record)) is not None
+        )
+        return msgspec.structs.replace(batch, records=records) if records else None
+
+    def reissues(self) -> list[Span]:
+        """Copies that now have to be handed out; each is given once."""
+        due, self._reissues = self._reissues, []
+        return [span for span in due if span.first in self._unanswered]
+
+    def start_clocks(self, now_s: float, patience_s: float) -> None:
+        """Nothing waits in the queue any more: from now on a copy may be overdue.
+
+        Call it again as often as one likes; a clock that runs is left alone.
+        """
+        for copies in self._unanswered.values():
+            if copies.due_s == float("inf"):
+                copies.due_s = now_s + patience_s * copies.patience
+
+    def reissue_overdue(self, now_s: float) -> None:
+        """Have a second copy of each overdue rollout handed out, with twice the patience."""
+        for rollout, copies in self._unanswered.items():
+            if copies.due_s <= now_s and copies.live < MAX_COPIES:
+                copies.due_s = float("inf")
+                copies.patience *= 2
+                self._hand_out_again(rollout, copies)
+
+    def _answer(self, record: RolloutRecord) -> RolloutRecord | None:
+        rollout = record.rollout
+        copies = self._unanswered.get(rollout)
+        if copies is None:
+            return self._late_answer(record)
+        copies.live = max(0, copies.live - 1)
+        if record.status == "ok":
+            del self._unanswered[rollout]
+            return record
+        if record.status == "lost":
+            return self._lose(rollout, copies)
+        return self._fail(record, copies)
+
+    def _late_answer(self, record: RolloutRecord) -> RolloutRecord | None:
+        if record.status == "ok" and record.rollout in self._failed:
+            self._failed.discard(record.rollout)
+            return record
+        if record.status != "lost":
+            self.duplicates += 1
+        return None
+
+    def _fail(self, record: RolloutRecord, copies: _Copies) -> RolloutRecord | None:
+        if record.attempt in copies.failed_attempts or record.attempt >= MAX_ATTEMPTS:
+            self.duplicates += 1
+            return None
+        copies.failed_attempts.add(record.attempt)
+        if len(copies.failed_attempts) >= MAX_ATTEMPTS:
+            return self._final_failure(record)
+        self._hand_out_again(record.rollout, copies)
+        return None
+
+    def _lose(self, rollout: int, copies: _Copies) -> RolloutRecord | None:
+        self.lost += 1
+        copies.losses += 1
+        if copies.losses >= self._max_losses:
+            error = f"lost {copies.losses} times with the worker that ran it"
+            return self._final_failure(
+                RolloutRecord(rollout, copies.attempt, "failed", error=error, host_failure=True)
+            )
+        if copies.live == 0:
+            self._hand_out_again(rollout, copies)
+        return None
+
+    def _final_failure(self, record: RolloutRecord) -> RolloutRecord:
+        del self._unanswered[record.rollout]
+        self._failed.add(record.rollout)
+        return record
+
+    def _hand_out_again(self, rollout: int, copies: _Copies) -> None:
+        copies.live += 1
+        self.reissued += 1
+        self._reissues.append(Span(rollout, rollout + 1, copies.attempt))
+
+
+def _runs(rollouts: Sequence[int], boundary: int) -> list[tuple[int, int]]:
+    """Consecutive numbers as (first, stop), cut at ``boundary``."""
+    runs: list[tuple[int, int]] = []
+    for rollout in rollouts:
+        if runs and runs[-1][1] == rollout != boundary:
+            runs[-1] = runs[-1][0], rollout + 1
+        else:
+            runs.append((rollout, rollout + 1))
+    return runs
