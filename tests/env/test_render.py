@@ -1,0 +1,174 @@
+"""``python env/render.py``, on runs as the recorder leaves them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from env.render import render_run_video
+from env.spec import EnvSpec
+from errors import ConfigError, RunError
+from policy.spec import PolicySpec
+from tracking import checkpoints
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def stored_run(runs_dir: Path, env_name: str, num_parameters: int, **config: object) -> None:
+    folder = runs_dir / "3"
+    folder.mkdir(parents=True)
+    settings = {"env_name": env_name, "seed": 7, "network": "linear", **config}
+    (folder / "config.json").write_text(json.dumps(settings))
+    for number in (2, 5):
+        theta = np.full(num_parameters, 0.01 * number, np.float32)
+        if number == 2 and config.get("network") == "reflex":
+            theta[:] = 0
+        checkpoints.write(folder / checkpoints.FOLDER, number, {"theta": theta})
+
+
+def render(*arguments: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    kept = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    return subprocess.run(
+        [sys.executable, str(ROOT / "env" / "render.py"), *arguments],
+        cwd=cwd,
+        env={**kept, **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def num_frames(path: Path) -> int:
+    with Image.open(path) as gif:
+        return int(gif.n_frames)  # type: ignore[attr-defined]
+
+
+def test_a_run_becomes_a_video_without_a_display(tmp_path: Path) -> None:
+    stored_run(tmp_path / "runs", "LunarLanderContinuous-v3", 18)
+    done = render("3", "--max_ep_length", "20", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("run-3-gen-5.mp4: 11 frames, reward ")
+    assert len(done.stdout.splitlines()) == 1
+    assert (tmp_path / "run-3-gen-5.mp4").stat().st_size > 1000
+
+
+def test_generation_file_episodes_and_folder_can_be_named(tmp_path: Path) -> None:
+    stored_run(tmp_path / "elsewhere", "CartPole-v1", 10)
+    done = render(
+        *("3", "--gen", "2", "--num_episodes", "2", "--max_ep_length", "6", "--out", "pole.gif"),
+        *("--runs_dir", str(tmp_path / "elsewhere")),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "mean of 2 episodes: reward 6.0, 6 steps" in done.stdout
+    # Every second of 50 steps a second, the first and the last moment: 4 for each episode.
+    assert num_frames(tmp_path / "pole.gif") == 8
+
+
+def test_a_window_where_there_is_a_display(tmp_path: Path) -> None:
+    stored_run(tmp_path / "runs", "CartPole-v1", 10)
+    done = render("3", "--max_ep_length", "4", cwd=tmp_path, DISPLAY=":0", SDL_VIDEODRIVER="dummy")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "reward 4.0, 4 steps"
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_a_walker_is_rendered_with_its_distance(tmp_path: Path) -> None:
+    pytest.importorskip("opensim")
+    stored_run(tmp_path / "runs", "OpenSimWalk2D-v0", 37, network="reflex")
+    done = render(*("3", "--gen", "2", "--max_ep_length", "9", "--out", "walk.gif"), cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    summary = "walk.gif: 4 frames, reward 1.7, 9 steps, 0.14 m"
+    assert done.stdout.splitlines()[-1] == summary
+    assert num_frames(tmp_path / "walk.gif") == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("4",), "no run 4"),
+        (("3", "--gen", "3"), "generation 3 of run 3 was not kept"),
+        (("3", "--out", "film.avi"), ".mp4 or .gif"),
+        (("3", "--out", "nowhere/film.mp4"), "no folder"),
+    ],
+)
+def test_what_cannot_be_rendered_is_one_line(
+    tmp_path: Path, arguments: tuple[str, ...], says: str
+) -> None:
+    stored_run(tmp_path / "runs", "CartPole-v1", 10)
+    done = render(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_env_without_pictures_and_a_theta_that_does_not_fit_are_one_line(
+    tmp_path: Path,
+) -> None:
+    theta = np.zeros(5, np.float32)
+    for name, says in (("Sphere-v0", "has no pictures"), ("Acrobot-v1", "5")):
+        with pytest.raises(ConfigError, match=says):
+            render_run_video(
+                EnvSpec(name),
+                PolicySpec("linear"),
+                theta,
+                None,
+                tmp_path / "film.mp4",
+                seed=0,
+                notice=print,
+            )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frame_skip_makes_fewer_steps_of_the_same_time(tmp_path: Path) -> None:
+    said: list[str] = []
+    (result,) = render_run_video(
+        EnvSpec("LunarLanderContinuous-v3", frame_skip=3),
+        PolicySpec("linear"),
+        np.zeros(18, np.float32),
+        None,
+        tmp_path / "film.gif",
+        seed=1,
+        max_ep_length=20,
+        notice=said.append,
+    )
+    assert result[1] == 20
+    assert num_frames(tmp_path / "film.gif") == 8
+    assert said[-1].startswith(str(tmp_path / "film.gif"))
+
+
+def test_an_env_that_raises_is_a_run_error_in_one_line(tmp_path: Path) -> None:
+    module = tmp_path / "breaking_env.py"
+    module.write_text(
+        "import gymnasium, numpy as np\n"
+        "class Breaking(gymnasium.Env):\n"
+        "    metadata = {'render_modes': ['rgb_array'], 'render_fps': 25}\n"
+        "    action_space = gymnasium.spaces.Box(-1, 1, (1,))\n"
+        "    observation_space = gymnasium.spaces.Box(-1, 1, (1,))\n"
+        "    def __init__(self, render_mode=None): self.render_mode = render_mode\n"
+        "    def reset(self, *, seed=None, options=None): return np.zeros(1, np.float32), {}\n"
+        "    def step(self, action): raise RuntimeError('the knee\\nis gone')\n"
+        "    def render(self): return np.zeros((20, 20, 3), np.uint8)\n"
+        "gymnasium.register('Breaking-v0', Breaking)\n"
+    )
+    with pytest.raises(RunError, match="stopped after 0 steps: the knee is gone"):
+        render_run_video(
+            EnvSpec("breaking_env:Breaking-v0"),
+            PolicySpec("linear"),
+            np.zeros(2, np.float32),
+            None,
+            tmp_path / "film.mp4",
+            seed=0,
+            include=tmp_path,
+            notice=print,
+        )
+    assert not (tmp_path / "film.mp4").exists()
