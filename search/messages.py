@@ -28,9 +28,9 @@ MAX_GENERATION_BYTES = 512 * 2**20
 MAX_SMALL_BYTES = 16 * 2**20
 MAX_ERROR_CHARS = 500
 
-RunUid = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
-Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$")]
-WorkerId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+RunUid = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+WorkerId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Status = Literal["ok", "failed", "lost"]
 
@@ -47,7 +47,7 @@ class NoiseSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     seed: Count
     length: Count
-    checksum: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}$")]
+    checksum: Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
 
 
 class GuardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
