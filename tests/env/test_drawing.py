@@ -25,7 +25,12 @@ def frames(count: int, shape: tuple[int, int] = (48, 64)) -> Iterator[Frame]:
 def read_mp4(path: Path, shape: tuple[int, int]) -> tuple[str, np.ndarray]:
     """What ffmpeg says of a file, and its ``(T, H, W, 3)`` frames."""
     found = subprocess.run(
-        [imageio_ffmpeg.get_ffmpeg_exe(), "-i", str(path), *"-f rawvideo -pix_fmt rgb24 -".split()],
+        [
+            imageio_ffmpeg.get_ffmpeg_exe(),
+            "-i",
+            str(path),
+            *["-f", "rawvideo", "-pix_fmt", "rgb24", "-"],
+        ],
         capture_output=True,
         check=True,
     )
