@@ -32,6 +32,10 @@ MUSCLES = {
 action's order, right leg first.
 """
 
+WALKER_MASS_KG = 75.16460000000001
+"""As osim-rl states it; forces are normalised by it."""
+GRAVITY_M_S2 = 9.80665
+
 LEG_SIZE = 3 + 4 + 4 + 3 * len(MUSCLES)
 BODY_SIZE = 9 + 2 * LEG_SIZE
 
@@ -136,8 +140,3 @@ class WalkerState:
                 muscle.getFiberVelocity(state) / length,
             )
         self.body[first + 8 : first + 8 + 3 * count] = values
-
-
-WALKER_MASS_KG = 75.16460000000001
-"""As osim-rl states it; forces are normalised by it."""
-GRAVITY_M_S2 = 9.80665
