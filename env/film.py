@@ -27,6 +27,13 @@ from policy.statistics import ObservationStatistics
 
 Notice = Callable[[str], None]
 
+_MUJOCO_PROBE = """
+import mujoco
+context = mujoco.GLContext(8, 8)
+context.make_current()
+mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 100)
+"""
+
 
 @dataclass
 class Shown:
@@ -188,7 +195,7 @@ def _choose_mujoco_gl(name: str) -> None:
     reason = "no reason given"
     for way in [chosen] if chosen else ["egl", "osmesa", "glfw"]:
         found = subprocess.run(
-            [sys.executable, "-c", "import mujoco; mujoco.GLContext(8, 8).make_current()"],
+            [sys.executable, "-c", _MUJOCO_PROBE],
             env={**os.environ, "MUJOCO_GL": way},
             capture_output=True,
             text=True,

@@ -96,7 +96,7 @@ def _summary(shown: list[Shown]) -> str:
 
 
 def _draw_without_display() -> None:
-    """pygame draws in memory, if it is told before it begins."""
+    """Have pygame draw in memory; it is told before it begins or not at all."""
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
