@@ -35,7 +35,8 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
             socket_timeout=BLOCK_S + 9,
             socket_connect_timeout=connect_timeout_s,
             retry=Retry(NoBackoff(), 0),
-            socket_keepalive=True,
+            # A unix socket has no such option, and redis-py refuses to pass it on.
+            **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         )
     except ValueError as error:
         raise ConfigError(
