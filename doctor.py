@@ -8,7 +8,6 @@ process of its own, and a check that breaks is a line like any other.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import socket
@@ -23,9 +22,20 @@ from urllib.parse import unquote, urlsplit
 ROOT = Path(__file__).resolve().parent
 SETUP = "run make setup"
 OLDEST, NEWEST = (3, 11), (3, 13)
-PROBE_LIMIT_S = 120
+OPENSIM_LIMIT_S = 120
 REACH_LIMIT_S = 2.0
 BROUGHT_IN = "# Brought in by"
+OPENSIM_STEPS = """
+import time
+from env.registry import make
+from env.spec import EnvSpec
+env = make(EnvSpec("OpenSimWalk2D-v0"))
+env.reset(seed=0)
+start = time.perf_counter()
+for _ in range(10):
+    env.step(env.action_space.low)
+print(f"{10 / (time.perf_counter() - start):.0f} steps a second on one core")
+"""
 
 
 class Finding(NamedTuple):
@@ -75,6 +85,16 @@ def installed_version(name: str) -> str | None:
         return None
 
 
+def installed_from() -> Path | None:
+    """The folder that the editable install points to; ``None`` where there is no such install."""
+    # The project's own folder may hold an .egg-info, which is a by-product and no install.
+    for distribution in metadata.distributions(name="walking-es"):
+        origin = distribution.read_text("direct_url.json")
+        if origin:
+            return Path(unquote(urlsplit(json.loads(origin)["url"]).path))
+    return None
+
+
 def check_python() -> Iterator[Finding]:
     found = f"{sys.version.split()[0]} in {sys.prefix}"
     if OLDEST <= sys.version_info[:2] <= NEWEST:
@@ -87,14 +107,11 @@ def check_python() -> Iterator[Finding]:
 
 def check_project() -> Iterator[Finding]:
     """Commands under es/ find the other folders only through the editable install."""
-    try:
-        origin = metadata.distribution("walking-es").read_text("direct_url.json")
-    except metadata.PackageNotFoundError:
-        yield Finding("FAIL", "this project", "not installed", SETUP)
-        return
-    folder = unquote(urlsplit(json.loads(origin)["url"]).path) if origin else "another place"
-    if Path(folder) == ROOT:
+    folder = installed_from()
+    if folder == ROOT:
         yield Finding("ok", "this project", f"installed from {ROOT}")
+    elif folder is None:
+        yield Finding("FAIL", "this project", "not installed", SETUP)
     else:
         yield Finding(
             "FAIL", "this project", f"installed from {folder}, not {ROOT}", "make clean setup"
@@ -125,54 +142,49 @@ def _judge(name: str, pin: str, otherwise: str) -> Finding:
 
 def check_opensim() -> Iterator[Finding]:
     """Ten steps of the model that `make train` trains, in a process that may hang or crash."""
-    program = """
-import time
-from env.registry import make
-from env.spec import EnvSpec
-env = make(EnvSpec("OpenSimWalk2D-v0"))
-env.reset(seed=0)
-action = env.action_space.low
-start = time.perf_counter()
-for _ in range(10):
-    env.step(action)
-print(f"{10 / (time.perf_counter() - start):.0f} steps a second on one core")
-"""
-    yield _probe("opensim steps", program, "FAIL", SETUP)
+    subject = "opensim steps"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", OPENSIM_STEPS],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=OPENSIM_LIMIT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        yield Finding("FAIL", subject, f"no end within {OPENSIM_LIMIT_S} s", SETUP)
+        return
+    if done.returncode == 0:
+        yield Finding("ok", subject, done.stdout.strip().splitlines()[-1])
+    else:
+        said = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
+        yield Finding("FAIL", subject, said[-1], SETUP)
 
 
 def check_redis() -> Iterator[Finding]:
-    """A server of our own, started and stopped; and the one that ES_REDIS_URL names."""
+    """A server of our own, started and stopped; and the one that the environment names."""
+    from errors import EsError
+    from fleet.connection import URL_VARIABLE, connect, password_given
     from fleet.redis_server import RedisServer
 
-    with RedisServer() as server:
-        yield _judge_redis("redis of our own", server.url)
-    url = os.environ.get("ES_REDIS_URL")
-    if url:
-        yield _judge_redis("ES_REDIS_URL", url)
+    def answers(subject: str, url: str, password: str | None) -> Finding:
+        with connect(url, password=password, connect_timeout_s=REACH_LIMIT_S) as client:
+            version = client.info("server")["redis_version"]
+        return Finding("ok", subject, f"version {version}, never evicts")
 
-
-def _judge_redis(subject: str, url: str) -> Finding:
-    import redis
-
-    client = redis.Redis.from_url(url, socket_connect_timeout=REACH_LIMIT_S)
-    with contextlib.closing(client):
+    try:
+        with RedisServer() as server:
+            yield answers("redis, our own", server.url, None)
+    except EsError as error:
+        yield Finding("FAIL", "redis, our own", str(error))
+    named = os.environ.get(URL_VARIABLE)
+    if named:
         try:
-            info = client.info()
-        except redis.RedisError as error:
-            where = urlsplit(url).hostname
-            return Finding(
-                "FAIL", subject, f"{where}: {error}", "start it, or mend its address or password"
-            )
-    server = f"version {info['redis_version']}"
-    policy = info.get("maxmemory_policy", "noeviction")
-    if info.get("maxmemory") and policy != "noeviction":
-        return Finding(
-            "FAIL",
-            subject,
-            f"{server} drops keys when its memory is full ({policy})",
-            "set maxmemory-policy noeviction there",
-        )
-    return Finding("ok", subject, f"{server}, never drops a key")
+            yield answers(URL_VARIABLE, named, password_given())
+        except EsError as error:
+            yield Finding("FAIL", URL_VARIABLE, str(error))
 
 
 def check_shared_memory() -> Iterator[Finding]:
@@ -191,41 +203,16 @@ def check_shared_memory() -> Iterator[Finding]:
 
 
 def check_pictures() -> Iterator[Finding]:
-    """An off-screen frame: VTK loads the machine's GL by name and may take the process with it."""
-    program = """
-import pyvista
-plotter = pyvista.Plotter(off_screen=True, window_size=(64, 64))
-plotter.add_mesh(pyvista.Sphere())
-frame = plotter.screenshot(return_img=True)
-assert frame is not None and frame.std() > 0, "the frame is empty"
-print("an off-screen frame is drawn with", plotter.render_window.GetClassName())
-plotter.close()
-"""
-    remedy = "apt-get install libegl1 libgl1 libxrender1 (training works without)"
-    yield _probe("pictures (GL)", program, "warn", remedy)
+    """An off-screen frame, tried by a child: without a driver VTK takes its process with it."""
+    from env.drawing import INSTALL_GL
+    from env.musculoskeletal.scene import drawing_window
 
-
-def _probe(subject: str, program: str, otherwise: str, remedy: str) -> Finding:
-    """What ``program`` prints last, run by this Python in the project's folder within a limit."""
-    try:
-        done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", program],
-            cwd=ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=PROBE_LIMIT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return Finding(otherwise, subject, f"no end within {PROBE_LIMIT_S} s", remedy)
-    said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    last = said[-1] if said else f"ended with code {done.returncode}"
-    return (
-        Finding("ok", subject, last)
-        if done.returncode == 0
-        else Finding(otherwise, subject, last, remedy)
-    )
+    window = drawing_window()
+    if window:
+        yield Finding("ok", "pictures (GL)", f"bones are drawn off screen ({window})")
+    else:
+        detail = "no OpenGL that draws off screen: films show lines for bones, MuJoCo none at all"
+        yield Finding("warn", "pictures (GL)", detail, INSTALL_GL)
 
 
 def check_mongodb() -> Iterator[Finding]:
@@ -287,7 +274,7 @@ def examine(check: Check) -> Iterator[Finding]:
 def main() -> int:
     failed = warned = 0
     # Before the set-up there is one thing to do, and no use in thirty lines that say so.
-    checks = CHECKS if installed_version("walking-es") else (check_python, check_project)
+    checks = CHECKS if installed_from() else (check_python, check_project)
     for check in checks:
         for finding in examine(check):
             print(finding, flush=True)

@@ -1,0 +1,20 @@
+"""What holds for every test: one BLAS thread, no display, no chance in hypothesis."""
+
+from __future__ import annotations
+
+import os
+
+# Before numpy or pygame is imported by anything: they read these once.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_variable] = "1"
+os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
+# A developer's own settings must not steer a test to a real server or folder.
+for _variable in [name for name in os.environ if name.startswith("ES_")]:
+    del os.environ[_variable]
+
+from hypothesis import settings  # noqa: E402
+
+# The same examples everywhere and no deadline: a busy machine must not fail a test.
+settings.register_profile("gate", derandomize=True, deadline=None)
+settings.load_profile("gate")
