@@ -46,9 +46,9 @@ else
     say "creating .venv with $("$python" --version) ($(command -v "$python"))"
     rm -rf .venv
     "$python" -m venv .venv || fail "$python -m venv failed (its reason is above)"
+    say "installing the pinned packages: one to two minutes, 2.6 GB"
 fi
 
-say "installing the pinned packages: 2 minutes and 2 GB the first time"
 what="the packages of requirements-dev.txt"
 install -r requirements-dev.txt
 what="osim-rl"
