@@ -37,6 +37,22 @@ install() {
         fail "pip could not install $what (its reason is above): mend that and run make setup again"
 }
 
+finished() {
+    for pins in requirements*.txt pyproject.toml; do
+        [ .venv/.ready -nt "$pins" ] || return 1
+    done
+}
+
+# One set-up at a time: train in one terminal and test in another both want it.
+if command -v flock >/dev/null; then
+    exec 9<setup.sh
+    if ! flock -n 9; then
+        say "waiting for the set-up that is already running"
+        flock 9
+        if finished; then exit 0; fi
+    fi
+fi
+
 # Only a set-up that ended has left .ready; what one that was interrupted left is thrown away.
 if [ -e .venv/.ready ] && .venv/bin/python -c '' 2>/dev/null; then
     say "the pins have changed: bringing .venv up to date"
