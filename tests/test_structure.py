@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -49,14 +50,17 @@ EDGES = {
 }
 
 SCRIPT_FOLDERS = sorted({(ROOT / edge).parent for edge in EDGES} | {ROOT / "benchmarks"})
-NOT_OURS = {".venv", ".git", "runs", "build", "dist", "__pycache__"}
+CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
+NOT_OURS = {".git", ".venv", "runs", "build", "dist"} | CACHES
 
 
 def our_files(pattern: str) -> Iterator[Path]:
-    for path in sorted(ROOT.rglob(pattern)):
-        folders = set(path.relative_to(ROOT).parts[:-1])
-        if path.is_file() and not folders & NOT_OURS and not any(f[0] == "." for f in folders):
-            yield path
+    """Files whose path ends as ``pattern``, outside what git ignores."""
+    for folder, inner, names in os.walk(ROOT):
+        inner[:] = sorted(f for f in inner if f not in NOT_OURS and not f.endswith(".egg-info"))
+        for path in (Path(folder, name) for name in sorted(names)):
+            if path.match(pattern):
+                yield path
 
 
 def modules() -> list[Path]:
