@@ -29,7 +29,7 @@ from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
 from search.evaluator import Evaluator
 from search.journal import Closed, Journal
-from search.loop import INTERRUPTED, Loop, RunOutcome
+from search.loop import Loop, RunOutcome
 from search.messages import MESSAGE_VERSION, Experiment, SeedRule
 from search.noise import NoiseTable, open_table, required_length
 from search.protocol import Pool, Recorder, Strategy
@@ -56,7 +56,7 @@ class Training:
         journal: the run's, held by this process.
         recorder: who remembers and shows.
         make_strategy: the command's own search.
-        stop_requested: asked several times a second.
+        password: Redis's.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Training:
         journal: Journal,
         recorder: Recorder,
         make_strategy: MakeStrategy,
-        stop_requested: Callable[[], bool],
+        password: str | None = None,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._journal = journal
         self._recorder = recorder
         self._make_strategy = make_strategy
-        self._stop_requested = stop_requested
+        self._password = password
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
 
@@ -100,14 +100,7 @@ class Training:
                 state.resume(self._journal)
                 self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
             pool = stack.enter_context(self._pool(uid, noise))
-            loop = Loop(
-                state,
-                pool,
-                self._journal,
-                self._recorder,
-                stop_requested=self._stop_requested,
-            )
-            outcome = loop.run()
+            outcome = Loop(state, pool, self._journal, self._recorder).run()
         return outcome, result_of(outcome, run_id=self._run_id, run_uid=uid)
 
     def history(self) -> dict[int, dict[str, float]]:
@@ -196,6 +189,7 @@ class Training:
                         include=self._include,
                         noise_dir=self._noise_dir,
                         notice=self._recorder.notice,
+                        password=self._password,
                     )
                 )
                 pool = RedisPool(
@@ -293,9 +287,9 @@ def last_line(result: dict[str, Any]) -> str:
     """The line a run ends with."""
     current = result["fitness_current"]
     shown = "none" if current is None else f"{current:.2f}"
-    state = "interrupted" if result["ended"] == INTERRUPTED else "done"
     return (
-        f"run {result['run_id']} {state}: {result['ended']}, {result['generations']} generations, "
-        f"{result['env_steps']} steps, {result['wall_s']:.0f} s, fitness {shown}, "
-        f"{result['failed_rollouts']} failed, theta_sha256={result['theta_sha256']}"
+        f"run {result['run_id']} done: {result['ended']}, {result['generations']} generations, "
+        f"{result['env_steps']} steps, {result['wall_s']:.0f} s, fitness {shown} over "
+        f"{result['fitness_current_episodes']} episodes, {result['failed_rollouts']} failed, "
+        f"theta_sha256={result['theta_sha256']}"
     )

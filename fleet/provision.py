@@ -1,0 +1,147 @@
+"""Redis and workers for one run on this machine: found, or started and stopped again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from errors import ServiceUnavailable
+from fleet import heartbeat
+from fleet.connection import (
+    DEFAULT_URL,
+    PASSWORD_VARIABLE,
+    URL_VARIABLE,
+    Client,
+    connect,
+    without_password,
+)
+from fleet.parent import dying_with
+from fleet.redis_server import RedisServer
+
+_QUICK_LOOK_S = 0.3
+_STOP_S = 10.0
+_ROOT = Path(__file__).resolve().parents[1]
+
+Notice = Callable[[str], None]
+Workers = Literal["auto"] | int
+
+
+class Provisioned(NamedTuple):
+    """What a run has to work with."""
+
+    client: Client
+    url: str
+
+
+@contextmanager
+def provision(
+    workers: Workers,
+    redis_url: str | None,
+    *,
+    include: Path | None,
+    noise_dir: Path | None,
+    notice: Notice,
+    password: str | None = None,
+) -> Iterator[Provisioned]:
+    """A checked Redis and workers, for as long as the context lasts.
+
+    Args:
+        workers: ``auto`` uses the workers that are there and starts one a core where there are
+            none; a number always starts that many.
+        redis_url: the head's Redis; ``None`` looks at the usual place and, finding none there,
+            starts one for this run alone.
+        include, noise_dir: passed on to workers that are started.
+        notice: where a line for people goes.
+        password: Redis's.
+
+    Raises:
+        ServiceUnavailable: ``redis_url`` was given and will not do.
+        ResourceExhausted: a server cannot be started.
+    """
+    with ExitStack() as stack:
+        found = _find(redis_url, password)
+        if found is None:
+            server = stack.enter_context(RedisServer())
+            found = Provisioned(connect(server.url), server.url)
+        client, url = found
+        stack.callback(client.close)
+        num_workers = _num_to_start(workers, client)
+        if num_workers:
+            notice(f"started {num_workers} workers on {without_password(url)}")
+            stack.enter_context(
+                local_workers(num_workers, url, password, include=include, noise_dir=noise_dir)
+            )
+        yield found
+
+
+def num_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+@contextmanager
+def local_workers(
+    num_workers: int,
+    url: str,
+    password: str | None,
+    *,
+    include: Path | None = None,
+    noise_dir: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """``python es/worker.py start-workers`` in a session of its own, ended with the context."""
+    command = [sys.executable, str(_ROOT / "es" / "worker.py"), "start-workers"]
+    command += [f"--num_workers={num_workers}"]
+    if include is not None:
+        command.append(f"--include={include}")
+    if noise_dir is not None:
+        command.append(f"--noise_dir={noise_dir}")
+    environment = {**os.environ, URL_VARIABLE: url}
+    if password:
+        environment[PASSWORD_VARIABLE] = password
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=dying_with(os.getpid()),
+    )
+    try:
+        yield process
+    finally:
+        _end(process)
+
+
+def _find(redis_url: str | None, password: str | None) -> Provisioned | None:
+    if redis_url is not None:
+        return Provisioned(connect(redis_url, password=password), redis_url)
+    try:
+        client = connect(DEFAULT_URL, password=password, connect_timeout_s=_QUICK_LOOK_S)
+    except ServiceUnavailable:
+        return None
+    return Provisioned(client, DEFAULT_URL)
+
+
+def _num_to_start(workers: Workers, client: Client) -> int:
+    if workers != "auto":
+        return workers
+    found = sum(machine.num_workers for machine in heartbeat.fresh(client))
+    return 0 if found else num_cores()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
