@@ -42,6 +42,7 @@ from tracking.store import open_run
 # the rows from it.
 NOISE_SEED = 20170310
 DEFAULT_VALIDATION_EPISODES = 10
+WORKERS_LOG = "workers.log"
 
 Notice = Callable[[str], None]
 MakeStrategy = Callable[[RunConfig, NDArray[np.float32], NoiseTable], Strategy]
@@ -78,8 +79,8 @@ class Training:
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
 
-    def run(self) -> tuple[RunOutcome, dict[str, Any]]:
-        """Train until an end is reached; how it ended, and the run's result for the record.
+    def run(self) -> tuple[RunOutcome, str, ObservationStatistics | None]:
+        """Train until an end is reached: how it ended, the run's uid, the last moments.
 
         Raises:
             EsError: as the parts do, one line each.
@@ -101,7 +102,7 @@ class Training:
                 self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
             pool = stack.enter_context(self._pool(uid, noise))
             outcome = Loop(state, pool, self._journal, self._recorder).run()
-        return outcome, result_of(outcome, run_id=self._run_id, run_uid=uid)
+        return outcome, uid, state.statistics
 
     def history(self) -> dict[int, dict[str, float]]:
         """Metrics by generation, of the generations that the journal holds as complete."""
@@ -189,6 +190,7 @@ class Training:
                         include=self._include,
                         noise_dir=self._noise_dir,
                         notice=self._recorder.notice,
+                        log=self._journal.folder.parent / WORKERS_LOG,
                         password=self._password,
                     )
                 )

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
+from typing import ParamSpec, TypeVar
 
 import click
 import psutil
@@ -45,8 +46,12 @@ RECYCLE = 75
 _KEPT_GENERATIONS = 4
 _IDLE_S = 0.2
 _FLUSH_S = 0.5
+_RECONNECT_S = 0.5
 _HEAD_QUIET_S = 3.0
 _MB = 2**20
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class Leave(SystemExit):
@@ -128,9 +133,9 @@ class Child:
         self._refused = {uid: why for uid, why in self._refused.items() if uid in live}
         if self._run is not None:
             runs = [run for run in runs if run.uid == self._run]
-        if not runs and self._burst:
-            raise Leave(0)
         fit = [run for run in runs if run.uid not in self._refused]
+        if not fit and self._burst:
+            raise Leave(0)
         # A head that has just died still counts as live for a while; one that beats comes first.
         beating = [run for run in fit if run.silence_s < _HEAD_QUIET_S]
         return (beating or fit)[0].uid if fit else None
@@ -201,21 +206,21 @@ class RunService:
         waiting_since_s = time.monotonic()
         while True:
             if time.monotonic() - joined_s > 2.0:
-                self._broker.join(self._uid)
+                patiently(self._broker.join, self._uid)
                 joined_s = time.monotonic()
-            data, open_numbers = self._broker.exchange(self._uid, batch, open_numbers)
+            data, open_numbers = patiently(self._broker.exchange, self._uid, batch, open_numbers)
             self._child.show(None)
             batch = None
             if data is None:
                 if self._is_over():
-                    self._broker.leave(self._uid)
+                    patiently(self._broker.leave, self._uid)
                     return
                 continue
             batch = self._work(data, time.monotonic() - waiting_since_s)
             waiting_since_s = time.monotonic()
 
     def _is_over(self) -> bool:
-        silence_s = {run.uid: run.silence_s for run in self._broker.live_runs()}
+        silence_s = {run.uid: run.silence_s for run in patiently(self._broker.live_runs)}
         ours_s = silence_s.pop(self._uid, None)
         if ours_s is None:
             return True
@@ -248,7 +253,7 @@ class RunService:
                 self._leave(task, records, now_s - started_s, obtaining_s)
             if now_s - sent_s > _FLUSH_S and rollout + 1 < task.stop:
                 batch = self._batch(task, records, now_s - started_s, obtaining_s)
-                self._broker.send(self._uid, batch)
+                patiently(self._broker.send, self._uid, batch)
                 records, unsent, obtaining_s = [], rollout + 1, 0.0
                 started_s = sent_s = time.perf_counter()
         self._show(task, unsent, None)
@@ -261,6 +266,7 @@ class RunService:
                 task.number,
                 task.digest,
                 task.attempt,
+                task.copy,
                 unsent,
                 task.stop,
                 rollout,
@@ -282,9 +288,12 @@ class RunService:
     ) -> None:
         """Send what is done, give back what is not, and make room for a fresh process."""
         first_undone = records[-1].rollout + 1
-        rest = [RolloutRecord(r, task.attempt, "lost") for r in range(first_undone, task.stop)]
+        rest = [
+            RolloutRecord(r, task.attempt, "lost", task.copy)
+            for r in range(first_undone, task.stop)
+        ]
         batch = self._batch(task, [*records, *rest], evaluation_s, obtaining_s)
-        self._broker.send(self._uid, batch)
+        patiently(self._broker.send, self._uid, batch)
         self._child.show(None)
         raise Leave(RECYCLE)
 
@@ -308,7 +317,7 @@ class RunService:
         name = (task.number, task.digest)
         generation = self._generations.get(name)
         if generation is None:
-            data = self._broker.generation(task.run_uid, task.number)
+            data = patiently(self._broker.generation, task.run_uid, task.number)
             if data is None or digest(data) != task.digest:
                 return None
             generation = decode(data, Generation)
@@ -316,6 +325,18 @@ class RunService:
             if len(self._generations) > _KEPT_GENERATIONS:
                 self._generations.popitem(last=False)
         return generation
+
+
+def patiently(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What ``ask`` gives, asking again for as long as Redis is out of reach.
+
+    Records may be sent twice that way, which changes nothing; they are never dropped.
+    """
+    while True:
+        try:
+            return ask(*args, **kwargs)
+        except (redis.ConnectionError, redis.TimeoutError):
+            time.sleep(_RECONNECT_S)
 
 
 def close_noise(noise: NoiseTable | None) -> None:

@@ -44,7 +44,7 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
         ) from None
     try:
         server = client.info("server")
-        policy = client.info("memory").get("maxmemory_policy", "noeviction")
+        memory = client.info("memory")
     except redis.AuthenticationError as error:
         raise ServiceUnavailable(
             f"Redis at {shown} refuses the password ({error}): set {PASSWORD_VARIABLE}"
@@ -57,7 +57,13 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
             "`python es/head.py run-server`, or name another with redis_url= or "
             f"{URL_VARIABLE}"
         ) from None
-    _check_server(shown, str(server.get("redis_version", "0.0")), str(policy))
+    _check_server(shown, str(server.get("redis_version", "0.0")))
+    if memory.get("maxmemory", 0) and memory.get("maxmemory_policy") != "noeviction":
+        raise ServiceUnavailable(
+            f"Redis at {shown} evicts keys when memory is short "
+            f"(maxmemory-policy {memory.get('maxmemory_policy')}): set maxmemory-policy "
+            "noeviction, since a lost task is a lost generation"
+        )
     return client
 
 
@@ -79,17 +85,12 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _check_server(shown: str, version: str, policy: str) -> None:
+def _check_server(shown: str, version: str) -> None:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
         raise ServiceUnavailable(
             f"Redis at {shown} is version {version}, expected {'.'.join(map(str, OLDEST))} or "
             "later: use a newer one, or `python es/head.py run-server`"
-        )
-    if policy != "noeviction":
-        raise ServiceUnavailable(
-            f"Redis at {shown} evicts keys when memory is short (maxmemory-policy {policy}): set "
-            "maxmemory-policy noeviction, since a lost task is a lost generation"
         )
 
 

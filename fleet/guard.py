@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psutil
 
 from fleet.child import RECYCLE
@@ -134,7 +135,8 @@ class Guard:
 
     def _start(self) -> None:
         options = self._options
-        command = [sys.executable, "-m", "fleet.child", "--worker", self._worker]
+        # -P: the folder we happen to be in must not take the place of our modules.
+        command = [sys.executable, "-P", "-m", "fleet.child", "--worker", self._worker]
         command += ["--slot-fd", str(self._slot.fd), "--parent-pid", str(os.getpid())]
         if options.include is not None:
             command += ["--include", str(options.include)]
@@ -203,16 +205,15 @@ class Guard:
         )
 
     def _verdict(self, doing: Doing, rollout: int, code: int, given_back: bool) -> RolloutRecord:
-        lost = RolloutRecord(rollout, doing.attempt, "lost")
+        lost = RolloutRecord(rollout, doing.attempt, "lost", doing.copy)
         if rollout != doing.rollout or given_back:
             return lost
         if self._overran is not None and self._overran.rollout == rollout:
             error = f"took longer than rollout_timeout_s={doing.timeout_s:g}"
-            return RolloutRecord(rollout, doing.attempt, "failed", error=error, host_failure=True)
-        if code > 0 or -code in OWN_SIGNALS:
-            return RolloutRecord(
-                rollout, doing.attempt, "failed", error=f"the simulator's process {_cause(code)}"
-            )
+            return msgspec.structs.replace(lost, status="failed", error=error, host_failure=True)
+        if -code in OWN_SIGNALS:
+            error = f"the simulator's process {_cause(code)}"
+            return msgspec.structs.replace(lost, status="failed", error=error)
         return lost
 
 

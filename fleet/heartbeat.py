@@ -14,7 +14,7 @@ BEAT_S = 1.0
 FRESH_S = 5.0
 LIFETIME_S = 15
 
-MachineId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}$")]
+MachineId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}\Z")]
 
 
 class Heartbeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,32 +15,37 @@ import msgspec
 from search.messages import RecordBatch, RolloutRecord
 
 MAX_ATTEMPTS = 2
-MAX_COPIES = 2
 
 
 class Span(NamedTuple):
-    """Rollouts ``first`` to ``stop - 1``, handed out together as ``attempt``."""
+    """Rollouts ``first`` to ``stop - 1``, handed out together as ``attempt``.
+
+    ``copy`` is different each time something is handed out, so that a loss that is reported twice
+    is counted once.
+    """
 
     first: int
     stop: int
     attempt: int
+    copy: int
 
 
 class _Copies:
     """The unanswered rollout's copies: how many live, how often lost, which attempts failed."""
 
-    __slots__ = ("due_s", "failed_attempts", "live", "losses", "patience")
+    __slots__ = ("due_s", "failed_attempts", "live", "lost", "patience")
 
     def __init__(self) -> None:
         self.live = 0
-        self.losses = 0
+        self.lost: set[int] = set()
         self.failed_attempts: set[int] = set()
         self.due_s = float("inf")
         self.patience = 1.0
 
     @property
     def attempt(self) -> int:
-        return len(self.failed_attempts)
+        """The first that has not failed yet."""
+        return next(a for a in range(MAX_ATTEMPTS) if a not in self.failed_attempts)
 
 
 class Ledger:
@@ -67,6 +72,7 @@ class Ledger:
         self._unanswered = {r: _Copies() for r in range(num_rollouts) if r not in already}
         self._failed: set[int] = set()
         self._reissues: list[Span] = []
+        self._copies_made = 0
         self.reissued = 0
         self.lost = 0
         self.duplicates = 0
@@ -91,12 +97,13 @@ class Ledger:
                 end = min(stop, first + length)
                 while end > first + 1 and self._unanswered[end - 1].attempt != attempt:
                     end -= 1
-                spans.append(Span(first, end, attempt))
+                spans.append(Span(first, end, attempt, self._new_copy()))
                 remaining -= end - first
                 first = end
         for span in spans:
             for rollout in range(span.first, span.stop):
                 self._unanswered[rollout].live = 1
+                self._unanswered[rollout].due_s = float("inf")
         return spans
 
     def accept(self, batch: RecordBatch) -> RecordBatch | None:
@@ -121,10 +128,13 @@ class Ledger:
                 copies.due_s = now_s + patience_s * copies.patience
 
     def reissue_overdue(self, now_s: float) -> None:
-        """Have a second copy of each overdue rollout handed out, with twice the patience."""
+        """Have another copy of each overdue rollout handed out, with twice the patience.
+
+        The overdue one no longer counts as living: its worker may have vanished without a word.
+        """
         for rollout, copies in self._unanswered.items():
-            if copies.due_s <= now_s and copies.live < MAX_COPIES:
-                copies.due_s = float("inf")
+            if copies.due_s <= now_s:
+                copies.live = 0
                 copies.patience *= 2
                 self._hand_out_again(rollout, copies)
 
@@ -133,12 +143,11 @@ class Ledger:
         copies = self._unanswered.get(rollout)
         if copies is None:
             return self._late_answer(record)
-        copies.live = max(0, copies.live - 1)
         if record.status == "ok":
             del self._unanswered[rollout]
             return record
         if record.status == "lost":
-            return self._lose(rollout, copies)
+            return self._lose(record, copies)
         return self._fail(record, copies)
 
     def _late_answer(self, record: RolloutRecord) -> RolloutRecord | None:
@@ -153,22 +162,29 @@ class Ledger:
         if record.attempt in copies.failed_attempts or record.attempt >= MAX_ATTEMPTS:
             self.duplicates += 1
             return None
+        copies.live = max(0, copies.live - 1)
         copies.failed_attempts.add(record.attempt)
         if len(copies.failed_attempts) >= MAX_ATTEMPTS:
             return self._final_failure(record)
         self._hand_out_again(record.rollout, copies)
         return None
 
-    def _lose(self, rollout: int, copies: _Copies) -> RolloutRecord | None:
+    def _lose(self, record: RolloutRecord, copies: _Copies) -> RolloutRecord | None:
+        if record.copy in copies.lost:
+            self.duplicates += 1
+            return None
         self.lost += 1
-        copies.losses += 1
-        if copies.losses >= self._max_losses:
-            error = f"lost {copies.losses} times with the worker that ran it"
+        copies.live = max(0, copies.live - 1)
+        copies.lost.add(record.copy)
+        if len(copies.lost) >= self._max_losses:
+            error = f"lost {len(copies.lost)} times with the worker that ran it"
             return self._final_failure(
-                RolloutRecord(rollout, copies.attempt, "failed", error=error, host_failure=True)
+                RolloutRecord(
+                    record.rollout, copies.attempt, "failed", error=error, host_failure=True
+                )
             )
         if copies.live == 0:
-            self._hand_out_again(rollout, copies)
+            self._hand_out_again(record.rollout, copies)
         return None
 
     def _final_failure(self, record: RolloutRecord) -> RolloutRecord:
@@ -178,8 +194,13 @@ class Ledger:
 
     def _hand_out_again(self, rollout: int, copies: _Copies) -> None:
         copies.live += 1
+        copies.due_s = float("inf")
         self.reissued += 1
-        self._reissues.append(Span(rollout, rollout + 1, copies.attempt))
+        self._reissues.append(Span(rollout, rollout + 1, copies.attempt, self._new_copy()))
+
+    def _new_copy(self) -> int:
+        self._copies_made += 1
+        return self._copies_made
 
 
 def _runs(rollouts: Sequence[int], boundary: int) -> list[tuple[int, int]]:

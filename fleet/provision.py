@@ -47,6 +47,7 @@ def provision(
     include: Path | None,
     noise_dir: Path | None,
     notice: Notice,
+    log: Path,
     password: str | None = None,
 ) -> Iterator[Provisioned]:
     """A checked Redis and workers, for as long as the context lasts.
@@ -58,6 +59,7 @@ def provision(
             starts one for this run alone.
         include, noise_dir: passed on to workers that are started.
         notice: where a line for people goes.
+        log: file that started workers write to, rather than into a live console.
         password: Redis's.
 
     Raises:
@@ -73,9 +75,11 @@ def provision(
         stack.callback(client.close)
         num_workers = _num_to_start(workers, client)
         if num_workers:
-            notice(f"started {num_workers} workers on {without_password(url)}")
+            notice(f"started {num_workers} workers on {without_password(url)}; log: {log}")
             stack.enter_context(
-                local_workers(num_workers, url, password, include=include, noise_dir=noise_dir)
+                local_workers(
+                    num_workers, url, password, log=log, include=include, noise_dir=noise_dir
+                )
             )
         yield found
 
@@ -93,6 +97,7 @@ def local_workers(
     url: str,
     password: str | None,
     *,
+    log: Path,
     include: Path | None = None,
     noise_dir: Path | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
@@ -106,14 +111,16 @@ def local_workers(
     environment = {**os.environ, URL_VARIABLE: url}
     if password:
         environment[PASSWORD_VARIABLE] = password
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        start_new_session=True,
-        preexec_fn=dying_with(os.getpid()),
-    )
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            preexec_fn=dying_with(os.getpid()),
+        )
     try:
         yield process
     finally:

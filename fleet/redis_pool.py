@@ -29,6 +29,7 @@ from search.messages import (
 from search.protocol import PoolStatus
 
 _TEND_EVERY_S = 1.0
+_TEND_EVERY_S_WITHOUT_WORKERS = 0.2
 _MEASUREMENTS = 1000
 _ENOUGH_MEASUREMENTS = 20
 # Below this, a machine that swaps or a laptop's lid would count as a death.
@@ -85,6 +86,7 @@ class RedisPool:
         self._reissued = self._lost = 0
         self._tended_s = self._heard_s = clock()
         self._is_cut_off = False
+        self._troubles: set[str] = set()
         self._complained_of_garbage = False
         self._broker.declare(encode(experiment))
         self._machines = heartbeat.fresh(client)
@@ -105,16 +107,18 @@ class RedisPool:
 
     def results(self, timeout_s: float) -> Sequence[RecordBatch]:
         """See `search.protocol.Pool.results`; an unreachable Redis is waited for."""
+        accepted: list[RecordBatch] = []
         try:
             received = self._broker.pop_records(timeout_s)
-            accepted = [batch for data in received if (batch := self._receive(data)) is not None]
+            accepted += [batch for data in received if (batch := self._receive(data)) is not None]
             self._hand_out_again()
-            if self._clock() - self._tended_s >= _TEND_EVERY_S:
+            every_s = _TEND_EVERY_S if self._machines else _TEND_EVERY_S_WITHOUT_WORKERS
+            if self._clock() - self._tended_s >= every_s:
                 self._tend()
         except redis.RedisError as error:
+            # What the ledger has accepted is answered for good: the loop must have it.
             self._cut_off(error)
             self._sleep(min(timeout_s, 0.5))
-            return []
         if accepted:
             self._heard_s = self._clock()
         return accepted
@@ -167,8 +171,8 @@ class RedisPool:
     def _tasks(self, opened: _Open, spans: Sequence[Span]) -> list[Task]:
         run_uid, number = self._experiment.run_uid, opened.generation.number
         return [
-            Task(MESSAGE_VERSION, run_uid, number, opened.digest, first, stop, attempt)
-            for first, stop, attempt in spans
+            Task(MESSAGE_VERSION, run_uid, number, opened.digest, first, stop, attempt, copy)
+            for first, stop, attempt, copy in spans
         ]
 
     def _receive(self, data: bytes) -> RecordBatch | None:
@@ -203,16 +207,22 @@ class RedisPool:
         self._tended_s = now_s
         self._broker.beat()
         self._machines = heartbeat.fresh(self._client)
-        if not self._broker.is_declared(self._open) or self._is_cut_off:
-            self._declare_again()
+        for machine in self._machines:
+            if machine.last_error and machine.last_error not in self._troubles:
+                self._troubles.add(machine.last_error)
+                self._notice(machine.last_error)
+        if not self._broker.is_declared(self._open):
+            self._declare_again("Redis had lost this run: declared it again")
+        elif self._is_cut_off:
+            self._declare_again("Redis is back: handed out again what is unanswered")
         for number, opened in self._open.items():
             if opened.ledger.num_unanswered and not self._broker.num_queued(number):
                 opened.ledger.start_clocks(now_s, self._patience_s(opened))
                 opened.ledger.reissue_overdue(now_s)
         self._hand_out_again()
 
-    def _declare_again(self) -> None:
-        self._notice("Redis had lost this run: declared it again, nothing is missing")
+    def _declare_again(self, why: str) -> None:
+        self._notice(why)
         self._is_cut_off = False
         self._broker.declare(encode(self._experiment))
         for opened in self._open.values():

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+import psutil
 import redis
 
 from errors import EsError, ResourceExhausted, ServiceUnavailable
@@ -20,6 +21,7 @@ from fleet.parent import dying_with
 
 _START_S = 10.0
 _STOP_S = 5.0
+_PREFIX = "es-redis-"
 
 
 def server_binary() -> Path:
@@ -60,7 +62,9 @@ class RedisServer:
         if port is not None:
             _check_free(bind, port)
         # A unix socket's path may be 107 bytes long, so the folder's stays short.
-        self._folder = Path(tempfile.mkdtemp(prefix="es-redis-", dir=_short_folder()))
+        _sweep(_short_folder())
+        prefix = f"{_PREFIX}{os.getpid()}-"
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
         self._password = password
         if port is None:
             listen = f"port 0\nunixsocket {self._folder / 's'}\nunixsocketperm 700\n"
@@ -166,9 +170,17 @@ def _check_free(bind: str, port: int) -> None:
             ) from None
 
 
-def _short_folder() -> str | None:
-    standard = tempfile.gettempdir()
-    return None if len(standard) < 70 else "/tmp"
+def _short_folder() -> Path:
+    standard = Path(tempfile.gettempdir())
+    return standard if len(str(standard)) < 60 else Path("/tmp")
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what servers left whose starter was killed; the server itself died with it."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _quoted(password: str) -> str:

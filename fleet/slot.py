@@ -33,6 +33,7 @@ class Doing(msgspec.Struct, frozen=True):
     number: int
     digest: str
     attempt: int
+    copy: int
     unsent: int
     stop: int
     rollout: int | None

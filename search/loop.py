@@ -114,7 +114,7 @@ class Loop:
         if settings.max_env_steps is not None and totals.env_steps >= settings.max_env_steps:
             return f"{settings.max_env_steps} simulator steps used"
         if self._state.told >= settings.num_generations:
-            return f"{settings.num_generations} generations"
+            return "all generations told"
         return ""
 
     def _publish(self, opened: OpenGeneration) -> None:

@@ -210,7 +210,10 @@ class Generation(
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="task", tag_field="kind"):
-    """Rollouts ``first`` to ``stop - 1`` of the generation that ``digest`` names."""
+    """Rollouts ``first`` to ``stop - 1`` of the generation that ``digest`` names.
+
+    ``copy`` tells this handing out from every other of the same generation.
+    """
 
     version: int
     run_uid: RunUid
@@ -219,6 +222,7 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="task", 
     first: Count
     stop: Count
     attempt: Annotated[int, Meta(ge=0, le=1000)]
+    copy: Count = 0
 
     def __post_init__(self) -> None:
         if self.stop <= self.first:
@@ -237,6 +241,7 @@ class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rollout: Count
     attempt: Annotated[int, Meta(ge=0, le=1000)]
     status: Status
+    copy: Count = 0
     fitness: float = 0.0
     length: Count = 0
     error: Annotated[str, Meta(max_length=MAX_ERROR_CHARS)] = ""

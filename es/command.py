@@ -1,0 +1,134 @@
+"""What every experiment command does around a training: options, run directory, console, result."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from env.render import render_run_video
+from errors import EsError
+from es.training import MakeStrategy, Training, last_line, result_of, settled
+from fleet.connection import URL_VARIABLE, password_given
+from search.configs import NAMED_CONFIGS
+from search.journal import Journal
+from search.loop import RunOutcome
+from search.run_config import RunConfig, defaults, parse_config
+from tracking.console import Console
+from tracking.observer import run_directory
+from tracking.recorder import RunRecorder
+from tracking.recorders import Recorders
+from tracking.sacred_command import run_command
+from tracking.tracked_experiment import TrackedExperiment
+
+ROOT = Path(__file__).resolve().parents[1]
+NOISE_VARIABLE = "ES_NOISE_DIR"
+VIDEO = "final.mp4"
+
+
+class Command:
+    """An experiment command with its own search.
+
+    Args:
+        name: Sacred's name of the experiment.
+        make_strategy: the search.
+        usage: what ``--help`` says first.
+    """
+
+    def __init__(self, name: str, make_strategy: MakeStrategy, usage: str) -> None:
+        self._make_strategy = make_strategy
+        self._journal: Journal | None = None
+        self._experiment = TrackedExperiment(name, base_dir=ROOT, save_git_info=False)
+        self._experiment.doc = usage
+        self._experiment.add_config(defaults())  # type: ignore[no-untyped-call]
+        for config_name, named in NAMED_CONFIGS.items():
+            self._experiment.add_described_config(config_name, named.doc, named.options)
+
+        @self._experiment.main  # type: ignore[no-untyped-call, untyped-decorator]
+        def train(_run: Any) -> dict[str, Any]:
+            """Train, and say how it went."""
+            return self._train(_run)
+
+    def run(self, argv: Sequence[str]) -> int:
+        """Do what ``argv`` says; the exit code."""
+        return run_command(
+            self._experiment,
+            argv,
+            check=_check,
+            hold=self._hold,
+            last_line=lambda _run_id, result: last_line(result),
+        )
+
+    @contextmanager
+    def _hold(self, directory: Path) -> Iterator[None]:
+        """Have the run's journal, and with it the run, for as long as the command lasts."""
+        with Journal(directory / "journal", lambda line: print(line, flush=True)) as journal:
+            self._journal = journal
+            yield
+
+    def _train(self, _run: Any) -> dict[str, Any]:
+        assert self._journal is not None
+        directory = run_directory(_run)
+        config = _from_environment(parse_config(_run.config))
+        title = f"{config.env_name}, run {directory.name}"
+        with Console(config.num_generations, config.max_wall_s, sys.stdout, title=title) as console:
+            config = settled(config, console.notice)
+            with RunRecorder(
+                _run,
+                directory,
+                total_generations=config.num_generations,
+                num_checkpoints=config.num_serializations,
+                notice=console.notice,
+            ) as recorder:
+                training = Training(
+                    config,
+                    run_id=int(directory.name),
+                    journal=self._journal,
+                    recorder=Recorders([recorder, console]),
+                    make_strategy=self._make_strategy,
+                    password=password_given(),
+                )
+                if config.resume is not None:
+                    recorder.rewind(training.history())
+                outcome, uid, statistics = training.run()
+        if config.render:
+            _film(config, outcome, statistics, directory / VIDEO, _run)
+        return result_of(outcome, run_id=int(directory.name), run_uid=uid)
+
+
+def _check(config: Mapping[str, Any]) -> None:
+    """Refuse before there is a run directory whatever can be refused by then."""
+    settled(parse_config(config), notice=lambda line: None)
+
+
+def _from_environment(config: RunConfig) -> RunConfig:
+    """``config`` with what the environment says where the config says nothing."""
+    return msgspec.structs.replace(
+        config,
+        redis_url=config.redis_url or os.environ.get(URL_VARIABLE),
+        noise_dir=config.noise_dir or os.environ.get(NOISE_VARIABLE),
+    )
+
+
+def _film(config: RunConfig, outcome: RunOutcome, statistics: Any, out: Path, run: Any) -> None:
+    """A video of what was learnt; a run is not lost because it cannot be drawn."""
+    try:
+        render_run_video(
+            config.env_spec,
+            config.policy_spec,
+            outcome.theta,
+            statistics,
+            out,
+            seed=config.seed,
+            max_ep_length=config.max_ep_length,
+            notice=lambda line: print(line, flush=True),
+            include=Path(config.include) if config.include else None,
+        )
+        run.add_artifact(str(out))
+    except EsError as error:
+        print(f"no video: {error}", flush=True)
