@@ -49,7 +49,7 @@ class Command:
         for config_name, named in NAMED_CONFIGS.items():
             self._experiment.add_described_config(config_name, named.doc, named.options)
 
-        @self._experiment.main  # type: ignore[no-untyped-call, untyped-decorator]
+        @self._experiment.main  # type: ignore[untyped-decorator]
         def train(_run: Any) -> dict[str, Any]:
             """Train, and say how it went."""
             return self._train(_run)
