@@ -173,3 +173,29 @@ def _work(opened: OpenGeneration, totals: Totals, status: PoolStatus) -> dict[st
         "failures/host_failures_total": float(totals.host_failures),
         "workers/now": float(status.num_workers),
     }
+
+
+def metrics_page() -> str:
+    """The table of all metrics in Markdown: ``python -m search.metrics > docs/metrics.md``."""
+    rows = [
+        f"| `{name}` | {metric.unit} | {metric.meaning} | {metric.older_name} |"
+        for name, metric in METRICS.items()
+    ]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "Written for every generation to `metrics.jsonl`, TensorBoard and Sacred. The last column",
+            "is the name in the system this one replaces. Besides these, `reward/<term>`: mean sum over",
+            "an episode of each reward term that an environment names.",
+            "",
+            "| metric | unit | meaning | older name |",
+            "| --- | --- | --- | --- |",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(metrics_page(), end="")
