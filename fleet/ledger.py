@@ -31,12 +31,12 @@ class Span(NamedTuple):
 
 
 class _Copies:
-    """The unanswered rollout's copies: how many live, how often lost, which attempts failed."""
+    """An unanswered rollout's copies: which may still answer, which were lost, which failed."""
 
     __slots__ = ("due_s", "failed_attempts", "live", "lost", "patience")
 
     def __init__(self) -> None:
-        self.live = 0
+        self.live: set[int] = set()
         self.lost: set[int] = set()
         self.failed_attempts: set[int] = set()
         self.due_s = float("inf")
@@ -56,6 +56,8 @@ class Ledger:
         num_training: C*E; ranges never reach across it, so that validation comes last.
         known: rollouts that already have their answer.
         max_losses: how often a rollout may be lost before that is its answer.
+        first_copy: where copies are numbered from; a head that resumes takes another than the one
+            before it, so that losses of that one's copies are not taken for its own.
     """
 
     def __init__(
@@ -64,15 +66,15 @@ class Ledger:
         num_training: int,
         known: Iterable[int] = (),
         max_losses: int = 8,
+        first_copy: int = 1,
     ) -> None:
-        self._num_rollouts = num_rollouts
         self._num_training = num_training
         self._max_losses = max_losses
         already = set(known)
         self._unanswered = {r: _Copies() for r in range(num_rollouts) if r not in already}
         self._failed: set[int] = set()
         self._reissues: list[Span] = []
-        self._copies_made = 0
+        self._first_copy = self._next_copy = first_copy
         self.reissued = 0
         self.lost = 0
         self.duplicates = 0
@@ -85,25 +87,19 @@ class Ledger:
         """Hand out every unanswered rollout: long spans first, single ones at the end.
 
         Guided self-scheduling (Polychronopoulos and Kuck 1987): each span is the remaining work
-        over twice the workers, at most ``max_span``.
+        over twice the workers, at most ``max_span``. Whatever was handed out before, and not
+        answered yet, is taken to be lost without a word.
         """
+        self._reissues.clear()
         spans: list[Span] = []
         remaining = len(self._unanswered)
-        runs = _runs(sorted(self._unanswered), self._num_training)
-        for first, stop in runs:
+        for first, stop in _runs(sorted(self._unanswered), self._num_training):
             while first < stop:
-                attempt = self._unanswered[first].attempt
                 length = max(1, min(max_span, remaining // (2 * max(1, num_workers))))
-                end = min(stop, first + length)
-                while end > first + 1 and self._unanswered[end - 1].attempt != attempt:
-                    end -= 1
-                spans.append(Span(first, end, attempt, self._new_copy()))
-                remaining -= end - first
-                first = end
-        for span in spans:
-            for rollout in range(span.first, span.stop):
-                self._unanswered[rollout].live = 1
-                self._unanswered[rollout].due_s = float("inf")
+                span = self._span(first, min(stop, first + length))
+                spans.append(span)
+                remaining -= span.stop - first
+                first = span.stop
         return spans
 
     def accept(self, batch: RecordBatch) -> RecordBatch | None:
@@ -134,21 +130,39 @@ class Ledger:
         """
         for rollout, copies in self._unanswered.items():
             if copies.due_s <= now_s:
-                copies.live = 0
+                copies.live.clear()
                 copies.patience *= 2
                 self._hand_out_again(rollout, copies)
 
+    def _span(self, first: int, stop: int) -> Span:
+        """Hand out ``first`` and what follows it in the same attempt, before ``stop``."""
+        attempt = self._unanswered[first].attempt
+        span_stop = first + 1
+        while span_stop < stop and self._unanswered[span_stop].attempt == attempt:
+            span_stop += 1
+        span = Span(first, span_stop, attempt, self._new_copy())
+        for rollout in range(first, span_stop):
+            self._unanswered[rollout].live = {span.copy}
+            self._unanswered[rollout].due_s = float("inf")
+        return span
+
     def _answer(self, record: RolloutRecord) -> RolloutRecord | None:
-        rollout = record.rollout
-        copies = self._unanswered.get(rollout)
+        copies = self._unanswered.get(record.rollout)
         if copies is None:
             return self._late_answer(record)
         if record.status == "ok":
-            del self._unanswered[rollout]
+            del self._unanswered[record.rollout]
             return record
-        if record.status == "lost":
-            return self._lose(record, copies)
-        return self._fail(record, copies)
+        copies.live.discard(record.copy)
+        final = (
+            self._lose(record, copies) if record.status == "lost" else self._fail(record, copies)
+        )
+        if final is not None:
+            del self._unanswered[record.rollout]
+            self._failed.add(record.rollout)
+        elif not copies.live:
+            self._hand_out_again(record.rollout, copies)
+        return final
 
     def _late_answer(self, record: RolloutRecord) -> RolloutRecord | None:
         if record.status == "ok" and record.rollout in self._failed:
@@ -162,45 +176,37 @@ class Ledger:
         if record.attempt in copies.failed_attempts or record.attempt >= MAX_ATTEMPTS:
             self.duplicates += 1
             return None
-        copies.live = max(0, copies.live - 1)
         copies.failed_attempts.add(record.attempt)
         if len(copies.failed_attempts) >= MAX_ATTEMPTS:
-            return self._final_failure(record)
-        self._hand_out_again(record.rollout, copies)
+            return record
+        # Another copy of the attempt that failed tells nothing new: the next one starts now.
+        copies.live.clear()
         return None
 
     def _lose(self, record: RolloutRecord, copies: _Copies) -> RolloutRecord | None:
-        if record.copy in copies.lost:
+        is_ours = self._first_copy <= record.copy < self._next_copy
+        if record.copy in copies.lost or not is_ours:
             self.duplicates += 1
             return None
         self.lost += 1
-        copies.live = max(0, copies.live - 1)
         copies.lost.add(record.copy)
-        if len(copies.lost) >= self._max_losses:
-            error = f"lost {len(copies.lost)} times with the worker that ran it"
-            return self._final_failure(
-                RolloutRecord(
-                    record.rollout, copies.attempt, "failed", error=error, host_failure=True
-                )
-            )
-        if copies.live == 0:
-            self._hand_out_again(record.rollout, copies)
-        return None
-
-    def _final_failure(self, record: RolloutRecord) -> RolloutRecord:
-        del self._unanswered[record.rollout]
-        self._failed.add(record.rollout)
-        return record
+        if len(copies.lost) < self._max_losses:
+            return None
+        error = f"lost {len(copies.lost)} times with the worker that ran it"
+        return RolloutRecord(
+            record.rollout, copies.attempt, "failed", error=error, host_failure=True
+        )
 
     def _hand_out_again(self, rollout: int, copies: _Copies) -> None:
-        copies.live += 1
         copies.due_s = float("inf")
         self.reissued += 1
-        self._reissues.append(Span(rollout, rollout + 1, copies.attempt, self._new_copy()))
+        span = Span(rollout, rollout + 1, copies.attempt, self._new_copy())
+        copies.live.add(span.copy)
+        self._reissues.append(span)
 
     def _new_copy(self) -> int:
-        self._copies_made += 1
-        return self._copies_made
+        self._next_copy += 1
+        return self._next_copy - 1
 
 
 def _runs(rollouts: Sequence[int], boundary: int) -> list[tuple[int, int]]:
