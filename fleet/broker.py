@@ -18,6 +18,8 @@ MAX_RECORD_BATCHES = 1000
 HEAD_GONE_S = 30.0
 CREW_FRESH_S = 10.0
 _PUSH_CHUNK = 1000
+# What is sent to a run whose head has gone for good must not stay for ever.
+_UNREAD_S = 3600
 
 
 class HeadBroker:
@@ -133,7 +135,11 @@ class WorkerBroker:
 
     def join(self, run_uid: str) -> None:
         """Count as one of the run's workers."""
-        self._client.zadd(keys.crew(run_uid), {self._worker: redis_time_s(self._client)})
+        now_s = redis_time_s(self._client)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.zadd(keys.crew(run_uid), {self._worker: now_s})
+            pipe.expire(keys.crew(run_uid), _UNREAD_S)
+            pipe.execute()
 
     def leave(self, run_uid: str) -> None:
         """Count as one no more."""
@@ -145,7 +151,7 @@ class WorkerBroker:
 
     def send(self, run_uid: str, batch: bytes) -> None:
         """Push records without waiting for work."""
-        self._client.rpush(keys.records(run_uid), batch)
+        push_records(self._client, run_uid, [batch])
 
     def exchange(
         self, run_uid: str, batch: bytes | None, open_numbers: Sequence[int]
@@ -161,11 +167,18 @@ class WorkerBroker:
             queues += [keys.reissues(run_uid, number), keys.tasks(run_uid, number)]
         with self._client.pipeline(transaction=False) as pipe:
             if batch is not None:
-                pipe.rpush(keys.records(run_uid), batch)
+                _queue_records(pipe, run_uid, [batch])
             pipe.get(keys.open_generations(run_uid))
             pipe.blpop(queues, timeout=BLOCK_S)
             *_, listed, popped = pipe.execute()
         return (popped[1] if popped is not None else None), parse_numbers(listed)
+
+
+def push_records(client: Client, run_uid: str, batches: Sequence[bytes]) -> None:
+    """Send encoded records to a run's head, from whoever has them."""
+    with client.pipeline(transaction=False) as pipe:
+        _queue_records(pipe, run_uid, batches)
+        pipe.execute()
 
 
 def format_numbers(numbers: Iterable[int]) -> str:
@@ -182,3 +195,9 @@ def parse_numbers(data: Any) -> list[int]:
 def _push(pipe: Any, key: str, tasks: Sequence[Task]) -> None:
     for start in range(0, len(tasks), _PUSH_CHUNK):
         pipe.rpush(key, *(encode(task) for task in tasks[start : start + _PUSH_CHUNK]))
+
+
+def _queue_records(pipe: Any, run_uid: str, batches: Sequence[bytes]) -> None:
+    key = keys.records(run_uid)
+    pipe.rpush(key, *batches)
+    pipe.expire(key, _UNREAD_S)

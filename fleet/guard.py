@@ -14,8 +14,7 @@ from typing import NamedTuple
 import msgspec
 import psutil
 
-from fleet.child import RECYCLE
-from fleet.slot import Doing, Slot, State
+from fleet.slot import RECYCLE, Doing, Slot, State
 from search.arithmetic import THREAD_VARIABLES
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord
 

@@ -17,9 +17,10 @@ es:<uid>:open             string  head                workers         the run; o
 es:<uid>:generation:<n>   string  head                workers         while n is open
 es:<uid>:tasks:<n>        list    head                workers         while n is open
 es:<uid>:reissues:<n>     list    head                workers         while n is open
-es:<uid>:records          list    workers             head            the run
-es:<uid>:crew             zset    workers             workers         the run; worker, scored by
-                                                                      when it last asked for work
+es:<uid>:records          list    workers,            head            the run; an hour unread
+                                  supervisor
+es:<uid>:crew             zset    workers             workers         worker, scored by when it last
+                                                                      asked for work; an hour
 ========================  ======  ==================  ==============  ============================
 
 A missing key means wait: the head writes its own again every second.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -95,7 +96,11 @@ class RedisPool:
         """See `search.protocol.Pool.open`."""
         data = encode(generation)
         ledger = Ledger(
-            generation.num_rollouts, generation.num_training, known, max_losses=self._max_losses
+            generation.num_rollouts,
+            generation.num_training,
+            known,
+            max_losses=self._max_losses,
+            first_copy=secrets.randbelow(2**48),
         )
         opened = _Open(generation, data, digest(data), ledger)
         self._open[generation.number] = opened

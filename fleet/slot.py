@@ -16,7 +16,12 @@ from typing import Self
 
 import msgspec
 
-SIZE = 1024
+SIZE = 4096
+
+RECYCLE = 75
+"""Exit code of a child that left to be replaced: sysexits' EX_TEMPFAIL, try again."""
+
+_MAX_REFUSAL_CHARS = 500
 _HEADER = struct.Struct("<II")
 
 
@@ -91,3 +96,24 @@ class Slot:
         """Let go of the file."""
         self._map.close()
         os.close(self.fd)
+
+
+class Bulletin:
+    """The child's side of its slot: what it does, how much it has done, why it does nothing."""
+
+    def __init__(self, slot: Slot) -> None:
+        self._slot = slot
+        self._rollouts = 0
+
+    def show(self, doing: Doing | None) -> None:
+        """The task in hand, if there is one."""
+        self._slot.write(State(self._rollouts, doing))
+
+    def count_rollout(self) -> int:
+        """One more rollout by this process; how many there are now."""
+        self._rollouts += 1
+        return self._rollouts
+
+    def refuse(self, why: str) -> None:
+        """Nothing in hand, and why."""
+        self._slot.write(State(self._rollouts, None, why[:_MAX_REFUSAL_CHARS]))

@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import redis
 
-from fleet import heartbeat, keys
+from fleet import heartbeat
+from fleet.broker import push_records
 from fleet.connection import Client
 from fleet.guard import ChildOptions, Guard
 from fleet.heartbeat import BEAT_S, Heartbeat
@@ -101,7 +102,7 @@ class Supervisor:
     def _send_reports(self) -> None:
         while self._unsent:
             batch = self._unsent[0]
-            self._client.rpush(keys.records(batch.run_uid), encode(batch))
+            push_records(self._client, batch.run_uid, [encode(batch)])
             self._unsent.pop(0)
 
     def _stop(self) -> None:

@@ -1,0 +1,213 @@
+"""What fleet tests share: a run small enough to wait for, and an environment that is trouble.
+
+Nothing here is a mock: servers serve, workers are processes, and they die of real signals.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from env.spec import EnvSpec
+from policy.spec import PolicySpec
+from policy.statistics import ObservationStatistics
+from search.arithmetic import fingerprint
+from search.code_version import code_version
+from search.evaluator import Evaluator
+from search.messages import (
+    MESSAGE_VERSION,
+    Experiment,
+    Generation,
+    GuardSpec,
+    NoiseSpec,
+    Perturbations,
+    RolloutRecord,
+    SeedRule,
+    digest,
+    encode,
+)
+from search.noise import NoiseTable
+from search.protocol import Pool
+from search.seeds import rollout_seeds
+
+DEADLINE_S = 30.0
+POLICY = PolicySpec("linear", (), normalize_observations=True)
+NUM_PARAMETERS = 3
+
+TROUBLE = '''
+"""Three random steps, and for some seeds an accident on the second."""
+
+import os
+import pathlib
+import resource
+import signal
+import time
+
+import gymnasium
+import numpy as np
+
+
+class Trouble(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-5, 5, (2,), np.float32)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def __init__(self, kind="", seeds=(), folder="", leak_mb=0, step_s=0.0):
+        self.kind, self.seeds, self.folder = kind, set(seeds), pathlib.Path(folder)
+        self.leak_mb, self.step_s, self.leaked = leak_mb, step_s, []
+
+    def reset(self, *, seed=None, options=None):
+        self.seed, self.rng, self.steps = seed, np.random.default_rng(seed), 0
+        self.leaked.append(b"x" * (self.leak_mb * 2**20))
+        return self.observation(), {}
+
+    def observation(self):
+        return self.rng.uniform(-1, 1, 2).astype(np.float32)
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 2 and self.seed in self.seeds:
+            getattr(self, self.kind)()
+        time.sleep(self.step_s)
+        done = self.steps == 3
+        return self.observation(), float(action[0]) + self.rng.normal(), done, False, {}
+
+    def fail(self):
+        raise ValueError("the knee is inside out")
+
+    def crash(self):
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+    def hang(self):
+        time.sleep(600)
+
+    def wait(self):
+        (self.folder / f"waiting-{os.getpid()}").touch()
+        while not (self.folder / "go").exists():
+            time.sleep(0.01)
+
+
+gymnasium.register("Trouble-v0", entry_point=Trouble, max_episode_steps=100)
+'''
+
+
+def write_include(folder: Path) -> Path:
+    """A folder to include, with the module ``trouble`` in it."""
+    folder.mkdir()
+    (folder / "trouble.py").write_text(TROUBLE)
+    return folder
+
+
+def experiment_of(noise: NoiseSpec, guard: GuardSpec | None = None, **options: Any) -> Experiment:
+    """A run of its own in an environment with these options."""
+    return Experiment(
+        version=MESSAGE_VERSION,
+        run_uid=secrets.token_hex(16),
+        run_id="1",
+        code_version=code_version(),
+        arithmetic=fingerprint(),
+        env=EnvSpec("trouble:Trouble-v0", options=options),
+        policy=POLICY,
+        noise=noise,
+        guard=guard or GuardSpec(),
+    )
+
+
+def generation_of(
+    run_uid: str = "0" * 32,
+    number: int = 0,
+    pairs: int = 4,
+    episodes: int = 2,
+    validation: int = 3,
+    run_seed: int = 7,
+) -> Generation:
+    """Mirrored pairs with observation moments both ways."""
+    rows = np.random.default_rng(number).normal(size=(9, 2))
+    return Generation(
+        version=MESSAGE_VERSION,
+        run_uid=run_uid,
+        number=number,
+        candidates=Perturbations.of(
+            np.full(NUM_PARAMETERS, 0.1, np.float32), 0.5, np.arange(pairs) * 11 + number
+        ),
+        num_episodes=episodes,
+        num_validation=validation,
+        seeds=SeedRule(run_seed),
+        statistics=ObservationStatistics.observed(rows),
+        observed_fraction=0.5,
+        max_ep_length=100,
+    )
+
+
+def of_run(generation: Generation, experiment: Experiment) -> Generation:
+    return msgspec.structs.replace(generation, run_uid=experiment.run_uid)
+
+
+def seeds_of(generation: Generation, rollouts: Iterable[int]) -> list[int]:
+    """What the environment is reset with in these rollouts."""
+    return sorted({rollout_seeds(generation, rollout).env for rollout in rollouts})
+
+
+def rollouts_with(generation: Generation, seeds: Iterable[int]) -> set[int]:
+    """Rollouts that are reset with one of ``seeds``: both signs of a pair share theirs."""
+    wanted = set(seeds)
+    every = range(generation.num_rollouts)
+    return {rollout for rollout in every if rollout_seeds(generation, rollout).env in wanted}
+
+
+def wait_for(condition: Callable[[], Any], what: str) -> Any:
+    """What ``condition`` gives once it is true; fails loudly when that takes too long."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while time.monotonic() < deadline_s:
+        if found := condition():
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"waited {DEADLINE_S:.0f} s in vain for {what}")
+
+
+def collect(
+    pool: Pool,
+    *generations: Generation,
+    known: Iterable[int] = (),
+    meanwhile: Callable[[dict[int, RolloutRecord]], None] = lambda answers: None,
+) -> list[dict[int, RolloutRecord]]:
+    """The answers to each of these open generations by rollout; two to one are an error."""
+    names = {digest(encode(generation)): i for i, generation in enumerate(generations)}
+    answers: list[dict[int, RolloutRecord]] = [{} for _ in generations]
+    missing = sum(g.num_rollouts - len(set(known)) for g in generations)
+    deadline_s = time.monotonic() + DEADLINE_S
+    while missing:
+        assert time.monotonic() < deadline_s, f"{missing} answers missing; {pool.status()}"
+        for batch in pool.results(0.1):
+            there = answers[names[batch.digest]]
+            for record in batch.records:
+                assert record.status != "lost"
+                assert record.rollout not in there or there[record.rollout].status == "failed"
+                missing -= record.rollout not in there
+                there[record.rollout] = record
+        meanwhile(answers[0])
+    return answers
+
+
+def said(record: RolloutRecord) -> tuple[Any, ...]:
+    """What an answer says, but for who tried how often."""
+    return record.status, record.fitness, record.length, record.statistics, record.terms
+
+
+def expected(
+    experiment: Experiment, generation: Generation, noise: NoiseTable, include: Path
+) -> dict[int, tuple[Any, ...]]:
+    """What each rollout comes to where nothing gets into trouble."""
+    calm = msgspec.structs.replace(experiment, env=EnvSpec("trouble:Trouble-v0"))
+    evaluator = Evaluator(calm, noise, include)
+    try:
+        every = range(generation.num_rollouts)
+        return {rollout: said(evaluator.evaluate(generation, rollout, 0)) for rollout in every}
+    finally:
+        evaluator.close()
