@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import click
@@ -27,6 +28,7 @@ def run_server(port: int, stop: bool) -> None:
 
     Listens on 127.0.0.1 only; a password in ES_REDIS_PASSWORD is asked of its clients.
     """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if stop and (pid := server_file.stop(port)) is not None:
         click.echo(f"stopped the server of process {pid}")
     with RedisServer(port, password=password_given()) as server, server_file.written(port, server):

@@ -50,6 +50,8 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
             f"Redis at {shown} refuses the password ({error}): set {PASSWORD_VARIABLE}"
         ) from None
     except redis.ResponseError as error:
+        if "HELLO" in str(error).upper():  # how a client greets since Redis 6
+            _check_version(shown, "5 or older")
         raise ServiceUnavailable(f"Redis at {shown} refuses us: {error}") from None
     except (redis.RedisError, OSError) as error:
         raise ServiceUnavailable(
@@ -57,7 +59,7 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
             "`python es/head.py run-server`, or name another with redis_url= or "
             f"{URL_VARIABLE}"
         ) from None
-    _check_server(shown, str(server.get("redis_version", "0.0")))
+    _check_version(shown, str(server.get("redis_version", "0.0")))
     if memory.get("maxmemory", 0) and memory.get("maxmemory_policy") != "noeviction":
         raise ServiceUnavailable(
             f"Redis at {shown} evicts keys when memory is short "
@@ -85,7 +87,7 @@ def without_password(url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _check_server(shown: str, version: str) -> None:
+def _check_version(shown: str, version: str) -> None:
     numbers = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     if numbers < OLDEST:
         raise ServiceUnavailable(

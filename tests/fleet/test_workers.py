@@ -1,4 +1,4 @@
-"""Workers that die of real signals, and servers that forget: no answer is lost, none comes twice."""
+"""Workers that die of real signals, servers that forget: nothing is lost, nothing comes twice."""
 
 from __future__ import annotations
 
