@@ -14,15 +14,17 @@ class NamedConfig(NamedTuple):
 
 NAMED_CONFIGS: dict[str, NamedConfig] = {
     "lander": NamedConfig(
-        "LunarLanderContinuous-v3 by a linear policy.",
+        "LunarLanderContinuous-v3 by a linear policy. Two minutes on two cores: 250 within the first, 284 over 100 test episodes at the end (seed 5).",
         {
             "env_name": "LunarLanderContinuous-v3",
             "network": "linear",
             "output_activation": "tanh",
             "pop_size": 100,
-            "sigma": 0.1,
-            "lr": 0.05,
+            # Half of that, and some seeds learn to fall straight down (-110) and never leave it.
+            "sigma": 0.5,
+            "lr": 0.2,
             "num_generations": 200,
+            "max_wall_s": 110.0,
             "validation_episodes": 10,
             "final_episodes": 100,
         },
@@ -180,7 +182,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
             "sigma": 0.1,
             "lr": 0.05,
             "num_generations": 1000,
-            "max_wall_s": 300.0,
+            "max_wall_s": 330.0,
             "render": True,
         },
     ),
