@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from env import registry
-from env.rollout import Episode, run_episode
+from env.rollout import Episode, EpisodeFailed, run_episode
 from policy.actor import Actor, build_actor
 from search.candidates import write_candidate
 from search.messages import MAX_ERROR_CHARS, Experiment, Generation, RolloutRecord
@@ -114,5 +114,6 @@ class Evaluator:
 
 def one_line(error: BaseException) -> str:
     """An exception as one line that fits a record."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
+    name = "" if isinstance(error, EpisodeFailed) else f"{type(error).__name__}: "
+    text = " ".join(f"{name}{error}".split())
     return text[:MAX_ERROR_CHARS]

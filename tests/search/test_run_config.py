@@ -1,0 +1,46 @@
+"""Every option is checked before anything runs, in one line that names it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from errors import ConfigError
+from search.configs import NAMED_CONFIGS
+from search.run_config import RunConfig, defaults, parse_config
+
+
+def test_the_defaults_are_a_config() -> None:
+    assert parse_config(defaults()) == RunConfig()
+
+
+@pytest.mark.parametrize("name", NAMED_CONFIGS)
+def test_every_named_config_is_one_and_says_what_to_expect(name: str) -> None:
+    named = NAMED_CONFIGS[name]
+    assert parse_config({**defaults(), **named.options}) != RunConfig()
+    assert len(named.doc) > 40
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"pop_sze": 3}, "did you mean pop_size"),
+        ({"lr": 0}, "lr=0.0 must be above 0"),
+        ({"sigma": -1}, "sigma=-1.0 must be above 0"),
+        ({"lr": float("nan")}, "lr=nan"),
+        ({"lr": "fast"}, "option lr: Expected `float`"),
+        ({"workers": "many"}, "option workers"),
+        ({"workers": -1}, "workers=-1"),
+        ({"pool": "ray"}, "option pool"),
+        ({"env_seed": -2}, "env_seed=-2"),
+        ({"num_generations": 0}, "num_generations=0"),
+        ({"max_failed_fraction": 2.0}, "max_failed_fraction=2.0"),
+        ({"hidden_sizes": [8, "x"]}, "option hidden_sizes"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_the_option(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_config({**defaults(), **changed})
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
