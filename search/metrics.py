@@ -181,20 +181,19 @@ def metrics_page() -> str:
         f"| `{name}` | {metric.unit} | {metric.meaning} | {metric.older_name} |"
         for name, metric in METRICS.items()
     ]
-    return "\n".join(
-        [
-            "# Metrics",
-            "",
-            "Written for every generation to `metrics.jsonl`, TensorBoard and Sacred. The last column",
-            "is the name in the system this one replaces. Besides these, `reward/<term>`: mean sum over",
-            "an episode of each reward term that an environment names.",
-            "",
-            "| metric | unit | meaning | older name |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            "",
-        ]
-    )
+    return "\n".join([*_PAGE_HEAD, *rows, ""])
+
+
+_PAGE_HEAD = (
+    "# Metrics",
+    "",
+    "Written for every generation to `metrics.jsonl`, TensorBoard and Sacred. The last column is",
+    "the name in the system this one replaces. Besides these, `reward/<term>`: mean sum over an",
+    "episode of each reward term that an environment names.",
+    "",
+    "| metric | unit | meaning | older name |",
+    "| --- | --- | --- | --- |",
+)
 
 
 if __name__ == "__main__":
