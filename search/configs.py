@@ -179,6 +179,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
             "env_options": {"integrator": "SemiExplicitEuler2", "accuracy": 1e-3},
             "network": "reflex",
             "max_ep_length": 400,
+            "max_rollouts_per_process": 1000,
             "pop_size": 16,
             "sigma": 0.1,
             "lr": 0.05,

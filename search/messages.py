@@ -54,7 +54,7 @@ class GuardSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When a worker's process is replaced or killed."""
 
     rollout_timeout_s: float = 600.0
-    max_rollouts_per_process: Count = 1000
+    max_rollouts_per_process: Count = 100_000
     max_rss_mb: float = 1000.0
 
 

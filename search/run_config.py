@@ -105,7 +105,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     redis_url: str | None = None
     min_task_runtime: float = 0.05
     rollout_timeout_s: float = 600.0
-    max_rollouts_per_process: int = 1000
+    max_rollouts_per_process: int = 100_000
     max_rss_mb: float = 1000.0
     max_failed_fraction: float = 0.5
     overlap: int = 0
