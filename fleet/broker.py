@@ -154,16 +154,16 @@ class WorkerBroker:
         push_records(self._client, run_uid, [batch])
 
     def exchange(
-        self, run_uid: str, batch: bytes | None, open_numbers: Sequence[int]
+        self, run_uid: str, batch: bytes | None, numbers: Sequence[int]
     ) -> tuple[bytes | None, list[int]]:
-        """Send ``batch``, take the next task, waiting for it `BLOCK_S`: all in one round trip.
+        """Send ``batch``, take the next task of the generations ``numbers``, earlier ones first,
+        waiting for it `BLOCK_S`: all in one round trip.
 
         Returns:
             The encoded task or ``None``, and the numbers of the open generations before it.
         """
         queues = []
-        newest = max(open_numbers, default=-1)
-        for number in (*open_numbers, newest + 1):
+        for number in numbers:
             queues += [keys.reissues(run_uid, number), keys.tasks(run_uid, number)]
         with self._client.pipeline(transaction=False) as pipe:
             if batch is not None:

@@ -76,7 +76,8 @@ class RunService:
 
     def until_over(self) -> None:
         """Evaluate the run's tasks until its head is gone or another run calls more loudly."""
-        open_numbers = self._broker.open_numbers(self._uid)
+        open_numbers = patiently(self._broker.open_numbers, self._uid)
+        newest = -1
         batch: bytes | None = None
         joined_s = -float("inf")
         waiting_since_s = time.monotonic()
@@ -84,7 +85,11 @@ class RunService:
             if time.monotonic() - joined_s > _JOIN_EVERY_S:
                 patiently(self._broker.join, self._uid)
                 joined_s = time.monotonic()
-            data, open_numbers = patiently(self._broker.exchange, self._uid, batch, open_numbers)
+            # The next one may open while we wait, also where none is open now.
+            newest = max([newest, *open_numbers])
+            data, open_numbers = patiently(
+                self._broker.exchange, self._uid, batch, [*open_numbers, newest + 1]
+            )
             self._bulletin.show(None)
             batch = None
             if data is None:
