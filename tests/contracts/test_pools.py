@@ -1,6 +1,6 @@
 """What every pool promises to the loop, held against each of them.
 
-Add a pool by its name in `POOLS` and a branch in `pool_of`.
+Add a pool by its name in `POOLS` and a branch in `World.pool`.
 """
 
 from __future__ import annotations
