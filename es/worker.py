@@ -14,11 +14,12 @@ from types import FrameType
 
 import click
 
-from errors import EsError
+from errors import ConfigError, EsError
 from fleet.connection import connect, password_given, url_or_default, without_password
 from fleet.guard import ChildOptions
 from fleet.provision import num_cores
 from fleet.supervisor import Supervisor
+from search.messages import is_run_uid
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -50,6 +51,8 @@ def start_workers(
     burst: bool,
 ) -> None:
     """Start workers on this machine and look after them until Ctrl-C."""
+    if run is not None and not is_run_uid(run):
+        raise ConfigError(f"--run={run}: expected a run's uid, 32 hexadecimal digits")
     url, password = url_or_default(redis_url), password_given()
     client = connect(url, password=password)
     asked: list[int] = []

@@ -56,18 +56,19 @@ def provision(
         workers: ``auto`` uses the workers that are there and starts one a core where there are
             none; a number always starts that many.
         redis_url: the head's Redis; ``None`` looks at the usual place and, finding none there,
-            starts one for this run alone.
+            starts one for this run alone, unless ``workers`` is 0: nobody could find that one.
         include, noise_dir: passed on to workers that are started.
         notice: where a line for people goes.
         log: file that started workers write to, rather than into a live console.
         password: Redis's.
 
     Raises:
-        ServiceUnavailable: ``redis_url`` was given and will not do.
+        ServiceUnavailable: ``redis_url`` was given and will not do, or nothing was found and
+            ``workers`` is 0.
         ResourceExhausted: a server cannot be started.
     """
     with ExitStack() as stack:
-        found = _find(redis_url, password)
+        found = _find(redis_url, password, is_needed=workers == 0)
         if found is None:
             server = stack.enter_context(RedisServer())
             found = Provisioned(connect(server.url), server.url)
@@ -127,12 +128,14 @@ def local_workers(
         _end(process)
 
 
-def _find(redis_url: str | None, password: str | None) -> Provisioned | None:
+def _find(redis_url: str | None, password: str | None, *, is_needed: bool) -> Provisioned | None:
     if redis_url is not None:
         return Provisioned(connect(redis_url, password=password), redis_url)
     try:
         client = connect(DEFAULT_URL, password=password, connect_timeout_s=_QUICK_LOOK_S)
     except ServiceUnavailable:
+        if is_needed:
+            raise
         return None
     return Provisioned(client, DEFAULT_URL)
 

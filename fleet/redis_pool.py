@@ -89,8 +89,11 @@ class RedisPool:
         self._is_cut_off = False
         self._troubles: set[str] = set()
         self._complained_of_garbage = False
-        self._broker.declare(encode(experiment))
-        self._machines = heartbeat.fresh(client)
+        try:
+            self._broker.declare(encode(experiment))
+            self._machines = heartbeat.fresh(client)
+        except redis.RedisError as error:
+            self._cut_off(error)
 
     def open(self, generation: Generation, known: Sequence[int] = ()) -> None:
         """See `search.protocol.Pool.open`."""

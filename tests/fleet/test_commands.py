@@ -161,6 +161,10 @@ def test_an_address_that_is_none_is_one_line(terminal: Terminal) -> None:
     assert "redis://HOST" in refused(terminal.run("head", "status", "--redis_url=somewhere"), 2)
 
 
+def test_a_run_that_cannot_be_one_is_one_line(terminal: Terminal) -> None:
+    assert "32 hexadecimal" in refused(terminal.run("worker", "start-workers", "--run=12"), 2)
+
+
 def test_a_password_is_asked_for_and_never_shown(terminal: Terminal, port: int) -> None:
     url = f"redis://127.0.0.1:{port}/0"
     secret = 'fish "and" \\chips'
