@@ -74,9 +74,9 @@ SETTINGS = {
     "OpenSimWalk2D-v0": Setting(
         EnvSpec("OpenSimWalk2D-v0", options={"integrator": "SemiExplicitEuler2", "accuracy": 1e-3}),
         PolicySpec("reflex", ()),
-        400,
+        100,
         40,
-        1,
+        0,
         1,
         0.95,
     ),
@@ -163,7 +163,7 @@ class Turns:
         else:
             steps = self._state.totals.env_steps - self._steps
             self.ours.append(steps / (now_s - self._started_s))
-            self.bare.append(self._let_bare_run())
+            self.bare.append(self._let_bare_run(now_s - self._started_s))
         self._steps = self._state.totals.env_steps
         self._started_s = time.perf_counter()
 
@@ -173,11 +173,11 @@ class Turns:
     def notice(self, line: str) -> None:
         print(line, file=sys.stderr)
 
-    def _let_bare_run(self) -> float:
+    def _let_bare_run(self, seconds: float) -> float:
         """Steps/s of all bare processes together."""
         for process in self._processes:
             assert process.stdin is not None
-            process.stdin.write(f"{self._seconds}\n")
+            process.stdin.write(f"{seconds}\n")
             process.stdin.flush()
         return sum(
             float(process.stdout.readline()) for process in self._processes if process.stdout

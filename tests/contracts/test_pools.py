@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from real_fleet import (
+    INCLUDE,
     collect,
     expected,
     experiment_of,
@@ -20,7 +21,6 @@ from real_fleet import (
     rollouts_with,
     said,
     seeds_of,
-    write_include,
 )
 
 from fleet.connection import connect
@@ -39,10 +39,9 @@ POOLS = ["serial", "redis"]
 class World:
     """A noise table, a folder of environments, and workers that wait for any run."""
 
-    def __init__(self, folder: Path, noise: NoiseTable, include: Path, url: str) -> None:
+    def __init__(self, folder: Path, noise: NoiseTable, url: str) -> None:
         self.folder = folder
         self.noise = noise
-        self.include = include
         self.url = url
 
     def experiment(self, **options: object) -> Experiment:
@@ -53,7 +52,7 @@ class World:
         with ExitStack() as stack:
             pool: Pool
             if kind == "serial":
-                evaluator = Evaluator(experiment, self.noise, self.include)
+                evaluator = Evaluator(experiment, self.noise, INCLUDE)
                 stack.callback(evaluator.close)
                 pool = SerialPool(evaluator)
             else:
@@ -67,13 +66,12 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("pools")
-    include = write_include(folder / "include")
     with (
         open_table(1, 10_000, folder) as noise,
         RedisServer() as server,
-        local_workers(2, server.url, None, log=folder / "log", include=include, noise_dir=folder),
+        local_workers(2, server.url, None, log=folder / "log", include=INCLUDE, noise_dir=folder),
     ):
-        yield World(folder, noise, include, server.url)
+        yield World(folder, noise, server.url)
 
 
 @pytest.mark.parametrize("kind", POOLS)
@@ -86,7 +84,7 @@ def test_every_rollout_is_answered_once_and_to_the_bit(world: World, kind: str) 
         pool.close(0)
         assert pool.results(0.05) == []
         assert pool.status().num_workers == (1 if kind == "serial" else 2)
-    wanted = expected(experiment, generation, world.noise, world.include)
+    wanted = expected(experiment, generation, world.noise)
     assert {rollout: said(record) for rollout, record in answers.items()} == wanted
     observed = [record.statistics for record in answers.values() if record.statistics is not None]
     assert 0 < len(observed) < generation.num_training
@@ -129,7 +127,7 @@ def test_several_generations_may_be_open(world: World, kind: str) -> None:
             pool.open(generation)
         found = collect(pool, *generations)
     for generation, answers in zip(generations, found, strict=True):
-        wanted = expected(experiment, generation, world.noise, world.include)
+        wanted = expected(experiment, generation, world.noise)
         assert {rollout: said(record) for rollout, record in answers.items()} == wanted
 
 
@@ -154,7 +152,7 @@ def test_a_failing_rollout_is_tried_once_more_and_then_fails_with_its_error(
         assert "the knee is inside out" in answers[rollout].error
         assert answers[rollout].attempt == 1
         assert not answers[rollout].host_failure
-    wanted = expected(experiment, generation, world.noise, world.include)
+    wanted = expected(experiment, generation, world.noise)
     good = {rollout: said(record) for rollout, record in answers.items() if rollout not in bad}
     assert good == {rollout: what for rollout, what in wanted.items() if rollout not in bad}
 

@@ -40,68 +40,8 @@ DEADLINE_S = 30.0
 POLICY = PolicySpec("linear", (), normalize_observations=True)
 NUM_PARAMETERS = 3
 
-TROUBLE = '''
-"""Three random steps, and for some seeds an accident on the second."""
-
-import os
-import pathlib
-import resource
-import signal
-import time
-
-import gymnasium
-import numpy as np
-
-
-class Trouble(gymnasium.Env):
-    observation_space = gymnasium.spaces.Box(-5, 5, (2,), np.float32)
-    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
-
-    def __init__(self, kind="", seeds=(), folder="", leak_mb=0, step_s=0.0):
-        self.kind, self.seeds, self.folder = kind, set(seeds), pathlib.Path(folder)
-        self.leak_mb, self.step_s, self.leaked = leak_mb, step_s, []
-
-    def reset(self, *, seed=None, options=None):
-        self.seed, self.rng, self.steps = seed, np.random.default_rng(seed), 0
-        self.leaked.append(b"x" * (self.leak_mb * 2**20))
-        return self.observation(), {}
-
-    def observation(self):
-        return self.rng.uniform(-1, 1, 2).astype(np.float32)
-
-    def step(self, action):
-        self.steps += 1
-        if self.steps == 2 and self.seed in self.seeds:
-            getattr(self, self.kind)()
-        time.sleep(self.step_s)
-        done = self.steps == 3
-        return self.observation(), float(action[0]) + self.rng.normal(), done, False, {}
-
-    def fail(self):
-        raise ValueError("the knee is inside out")
-
-    def crash(self):
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        os.kill(os.getpid(), signal.SIGSEGV)
-
-    def hang(self):
-        time.sleep(600)
-
-    def wait(self):
-        (self.folder / f"waiting-{os.getpid()}").touch()
-        while not (self.folder / "go").exists():
-            time.sleep(0.01)
-
-
-gymnasium.register("Trouble-v0", entry_point=Trouble, max_episode_steps=100)
-'''
-
-
-def write_include(folder: Path) -> Path:
-    """A folder to include, with the module ``trouble`` in it."""
-    folder.mkdir()
-    (folder / "trouble.py").write_text(TROUBLE)
-    return folder
+INCLUDE = Path(__file__).resolve().parent / "include"
+"""A user's folder, with the module ``trouble`` in it."""
 
 
 def experiment_of(noise: NoiseSpec, guard: GuardSpec | None = None, **options: Any) -> Experiment:
@@ -201,11 +141,11 @@ def said(record: RolloutRecord) -> tuple[Any, ...]:
 
 
 def expected(
-    experiment: Experiment, generation: Generation, noise: NoiseTable, include: Path
+    experiment: Experiment, generation: Generation, noise: NoiseTable
 ) -> dict[int, tuple[Any, ...]]:
     """What each rollout comes to where nothing gets into trouble."""
     calm = msgspec.structs.replace(experiment, env=EnvSpec("trouble:Trouble-v0"))
-    evaluator = Evaluator(calm, noise, include)
+    evaluator = Evaluator(calm, noise, INCLUDE)
     try:
         every = range(generation.num_rollouts)
         return {rollout: said(evaluator.evaluate(generation, rollout, 0)) for rollout in every}

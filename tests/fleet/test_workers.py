@@ -18,6 +18,7 @@ import psutil
 import pytest
 from real_fleet import (
     DEADLINE_S,
+    INCLUDE,
     collect,
     expected,
     experiment_of,
@@ -27,7 +28,6 @@ from real_fleet import (
     said,
     seeds_of,
     wait_for,
-    write_include,
 )
 
 from fleet import keys
@@ -62,17 +62,16 @@ class Started(NamedTuple):
 
 
 class World:
-    def __init__(self, folder: Path, noise: NoiseTable, include: Path, server: RedisServer) -> None:
+    def __init__(self, folder: Path, noise: NoiseTable, server: RedisServer) -> None:
         self.folder = folder
         self.noise = noise
-        self.include = include
         self.server = server
 
     def experiment(self, guard: GuardSpec | None = None, **options: Any) -> Experiment:
         return experiment_of(self.noise.spec, guard, **options)
 
     def wanted(self, experiment: Experiment, generation: Generation) -> dict[int, Any]:
-        return expected(experiment, generation, self.noise, self.include)
+        return expected(experiment, generation, self.noise)
 
     @contextmanager
     def start(
@@ -88,7 +87,7 @@ class World:
             stack.callback(pool.shutdown)
             supervisor = stack.enter_context(
                 local_workers(
-                    num_workers, url, None, log=log, include=self.include, noise_dir=self.folder
+                    num_workers, url, None, log=log, include=INCLUDE, noise_dir=self.folder
                 )
             )
             yield Started(pool, client, supervisor, notices, log)
@@ -97,9 +96,8 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("workers")
-    include = write_include(folder / "include")
     with open_table(1, 10_000, folder) as noise, RedisServer() as server:
-        yield World(folder, noise, include, server)
+        yield World(folder, noise, server)
 
 
 @pytest.fixture
@@ -380,12 +378,12 @@ def test_a_child_imports_neither_torch_nor_sacred_nor_ray(world: World) -> None:
 import sys
 from pathlib import Path
 import fleet.child
-from real_fleet import experiment_of, generation_of
+from real_fleet import INCLUDE, experiment_of, generation_of
 from search.evaluator import Evaluator
 from search.noise import open_table
 folder = Path(sys.argv[1])
 with open_table(1, 10_000, folder) as noise:
-    evaluator = Evaluator(experiment_of(noise.spec), noise, folder / "include")
+    evaluator = Evaluator(experiment_of(noise.spec), noise, INCLUDE)
     assert evaluator.evaluate(generation_of(), 0, 0).status == "ok"
 print(sorted({"torch", "sacred", "ray", "tensorboard", "rich"} & set(sys.modules)))
 """
