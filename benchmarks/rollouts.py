@@ -51,7 +51,7 @@ from search.settings import LoopSettings
 
 RUN_UID = "b" * 32
 NOISE_SEED = 20170310  # that of every run, so that a table that is there is used
-WARM_UP_GENERATIONS = 2
+WARM_UP_GENERATIONS = 1
 
 
 class Setting(NamedTuple):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ class World:
         self.noise = noise
         self.url = url
 
-    def experiment(self, **options: object) -> Experiment:
+    def experiment(self, **options: Any) -> Experiment:
         return experiment_of(self.noise.spec, **options)
 
     @contextmanager

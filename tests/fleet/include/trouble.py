@@ -65,4 +65,4 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
             time.sleep(0.01)
 
 
-gymnasium.register("Trouble-v0", entry_point=Trouble, max_episode_steps=100)
+gymnasium.register("Trouble-v0", entry_point="trouble:Trouble", max_episode_steps=100)
