@@ -74,8 +74,8 @@ SETTINGS = {
     "OpenSimWalk2D-v0": Setting(
         EnvSpec("OpenSimWalk2D-v0", options={"integrator": "SemiExplicitEuler2", "accuracy": 1e-3}),
         PolicySpec("reflex", ()),
-        100,
-        40,
+        50,  # a slow simulator: short episodes, or the two would take turns by minutes
+        20,
         0,
         1,
         0.95,
