@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -47,8 +46,6 @@ from search.messages import (
     encode,
 )
 from search.noise import NoiseTable, open_table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 class Started(NamedTuple):
@@ -361,40 +358,6 @@ def test_a_child_that_grows_is_replaced(world: World) -> None:
     assert len(answers) == generation.num_rollouts
     assert len(seen) >= 3
     assert peak_mb < 500
-
-
-def test_burst_workers_leave_when_there_is_no_run(world: World) -> None:
-    command = [sys.executable, str(ROOT / "es" / "worker.py"), "start-workers", "--num_workers=2"]
-    command += ["--burst", f"--redis_url={world.server.url}"]
-    finished = subprocess.run(
-        command, capture_output=True, text=True, timeout=DEADLINE_S, cwd=world.folder, check=False
-    )
-    assert finished.returncode == 0
-    assert "Traceback" not in finished.stderr
-
-
-def test_a_child_imports_neither_torch_nor_sacred_nor_ray(world: World) -> None:
-    program = """
-import sys
-from pathlib import Path
-import fleet.child
-from real_fleet import INCLUDE, experiment_of, generation_of
-from search.evaluator import Evaluator
-from search.noise import open_table
-folder = Path(sys.argv[1])
-with open_table(1, 10_000, folder) as noise:
-    evaluator = Evaluator(experiment_of(noise.spec), noise, INCLUDE)
-    assert evaluator.evaluate(generation_of(), 0, 0).status == "ok"
-print(sorted({"torch", "sacred", "ray", "tensorboard", "rich"} & set(sys.modules)))
-"""
-    finished = subprocess.run(
-        [sys.executable, "-c", program, str(world.folder)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-    )
-    assert finished.stdout.strip() == "[]"
 
 
 def free_port() -> int:
