@@ -37,6 +37,7 @@ EDGES = {
     "es/head.py",
     "es/worker.py",
     "es/experiment.py",
+    "es/command.py",
     "es/training.py",
     "nevergrad_es/experiment.py",
     "env/render.py",
