@@ -15,7 +15,7 @@ class NamedConfig(NamedTuple):
 NAMED_CONFIGS: dict[str, NamedConfig] = {
     "lander": NamedConfig(
         "LunarLanderContinuous-v3 by a linear policy. Two minutes on two cores: above 250 within "
-        "the first, 280 to 290 over 100 test episodes at the end.",
+        "the first, 280 to 290 over the test episodes at the end (four seeds).",
         {
             "env_name": "LunarLanderContinuous-v3",
             "network": "linear",
@@ -31,7 +31,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "ant": NamedConfig(
-        "Ant-v5 by a linear policy on normalised observations.",
+        "Ant-v5 by a linear policy on normalised observations. "
+        "24 after a minute on two cores: its time is counted in hours.",
         {
             "env_name": "Ant-v5",
             "network": "linear",
@@ -45,7 +46,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum": NamedConfig(
-        "Pendulum-v1 by a small feed-forward policy.",
+        "Pendulum-v1 by a small feed-forward policy. -400 after a minute on two cores, and rising.",
         {
             "env_name": "Pendulum-v1",
             "hidden_sizes": [16],
@@ -57,7 +58,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum_lstm": NamedConfig(
-        "The pendulum without its velocity, by an LSTM that has to remember it.",
+        "The pendulum without its velocity, by an LSTM that has to remember it. From -1,500 to "
+        "-910 in 50 s on two cores.",
         {
             "env_name": "PartiallyObservablePendulum-v0",
             "network": "lstm",
@@ -70,7 +72,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum_partial": NamedConfig(
-        "The pendulum without its velocity, by two stacked observations and a feed-forward policy.",
+        "The pendulum without its velocity, by two stacked observations and a feed-forward "
+        "policy. From -1,500 to -870 in 50 s on two cores.",
         {
             "env_name": "PartiallyObservablePendulum-v0",
             "hidden_sizes": [16],
@@ -83,7 +86,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "cartpole": NamedConfig(
-        "CartPole-v1 by a linear policy, up to its 500 steps.",
+        "CartPole-v1 by a linear policy, up to its 500 steps. Three seconds: all 500 steps.",
         {
             "env_name": "CartPole-v1",
             "network": "linear",
@@ -95,7 +98,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "hopper": NamedConfig(
-        "Hopper-v5 by a linear policy on normalised observations.",
+        "Hopper-v5 by a linear policy on normalised observations. "
+        "1,080 after a minute on two cores, and rising.",
         {
             "env_name": "Hopper-v5",
             "network": "linear",
@@ -108,7 +112,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "half_cheetah": NamedConfig(
-        "HalfCheetah-v5 by a linear policy on normalised observations.",
+        "HalfCheetah-v5 by a linear policy on normalised observations. "
+        "1,200 after a minute on two cores, and rising.",
         {
             "env_name": "HalfCheetah-v5",
             "network": "linear",
@@ -122,7 +127,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "walker2d": NamedConfig(
-        "Walker2d-v5 by a linear policy on normalised observations.",
+        "Walker2d-v5 by a linear policy on normalised observations. "
+        "980 after a minute on two cores, and rising.",
         {
             "env_name": "Walker2d-v5",
             "network": "linear",
@@ -135,7 +141,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "humanoid": NamedConfig(
-        "Humanoid-v5 by a linear policy on normalised observations.",
+        "Humanoid-v5 by a linear policy on normalised observations. 266 after a minute on two "
+        "cores: its time is counted in hours.",
         {
             "env_name": "Humanoid-v5",
             "network": "linear",
@@ -148,7 +155,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "reacher": NamedConfig(
-        "Reacher-v5 by a small feed-forward policy.",
+        "Reacher-v5 by a small feed-forward policy. -9 after 45 s on two cores.",
         {
             "env_name": "Reacher-v5",
             "hidden_sizes": [32],
@@ -160,7 +167,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "sphere": NamedConfig(
-        "Minus the squared distance to an optimum: milliseconds a generation, for trying things.",
+        "Minus the squared distance to an optimum: milliseconds a generation, for trying things. "
+        "Two seconds, to -0.03.",
         {
             "env_name": "Sphere-v0",
             "network": "linear",
@@ -173,7 +181,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
     ),
     "walk": NamedConfig(
         "An OpenSim musculoskeletal model learns to walk: the 2019 model in 2D, its 22 muscles "
-        "driven by 37 parameters of a reflex controller, all ones at first: a fall at 1.2 s.",
+        "driven by 37 parameters of a reflex controller, all ones at first: a fall at 1.2 s. "
+        "Six minutes on two cores: from 19 to 70, of about 85 possible in 400 steps.",
         {
             "env_name": "OpenSimWalk2D-v0",
             "env_options": {"integrator": "SemiExplicitEuler2", "accuracy": 1e-3},

@@ -84,6 +84,7 @@ def test_a_redis_that_evicts_or_is_not_there_fails(monkeypatch: pytest.MonkeyPat
         assert set(levels(doctor.check_redis).values()) == {"ok"}
         with redis.Redis.from_url(server.url) as client:
             client.config_set("maxmemory-policy", "allkeys-lru")
+            client.config_set("maxmemory", "100mb")
         assert levels(doctor.check_redis)["ES_REDIS_URL"] == "FAIL"
     found = levels(doctor.check_redis)
     assert found == {"redis, our own": "ok", "ES_REDIS_URL": "FAIL"}
