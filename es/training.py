@@ -212,6 +212,8 @@ def settled(config: RunConfig, notice: Notice) -> RunConfig:
     """
     if config.use_ray:
         raise ConfigError("use_ray=True: this version has pool=redis and pool=serial; use one")
+    if config.include is not None and not Path(config.include).is_dir():
+        raise ConfigError(f"include={config.include} is no folder: name the one with your modules")
     changes: dict[str, Any] = {"env_name": registry.canonical_name(config.env_name, notice)}
     if config.local:
         notice("local=True is now called pool=serial")

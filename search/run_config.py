@@ -100,7 +100,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     author: str = ""
     render: bool = False
 
-    pool: Literal["serial", "redis"] = "redis"
+    pool: str = "redis"
     workers: Literal["auto"] | int = "auto"
     redis_url: str | None = None
     min_task_runtime: float = 0.05
@@ -133,6 +133,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError(f"max_failed_fraction={self.max_failed_fraction} must be in 0..1")
         if isinstance(self.workers, int) and self.workers < 0:
             raise ValueError(f"workers={self.workers} must be auto, 0 or more")
+        if self.pool not in POOLS:
+            raise ValueError(f"pool={self.pool} must be {' or '.join(POOLS)}")
 
     @property
     def env_spec(self) -> EnvSpec:
@@ -164,6 +166,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         )
 
 
+POOLS = ("redis", "serial")
 _AT_LEAST = {
     "env_seed": -1,
     "frame_skip": 1,
@@ -171,6 +174,7 @@ _AT_LEAST = {
     "max_ep_length": 1,
     "observed_fraction": 0,
     "num_episodes": 1,
+    "noise_table_size": 25_000_000,
     "num_generations": 1,
     "validation_episodes": 0,
     "validation_every": 1,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,6 +45,11 @@ def refused(runs_dir: Path, *words: str) -> tuple[int, str]:
         ((*TINY, "network=forward"), "feed_forward", 2),
         ((*TINY, "use_ray=True"), "pool=redis", 2),
         ((*TINY, "tool=CMA"), "openai_es", 2),
+        ((*TINY, "pool=ray"), "redis or serial", 2),
+        ((*TINY, "noise_table_size=10"), "25000000", 2),
+        ((*TINY, "include=/no/such/folder"), "is no folder", 2),
+        ((*OWN, "env_name=broken_import:Any-v0"), "no_such_package", 2),
+        ((*OWN, "env_name=odd_worlds:Absent-v0"), "registers no environment", 2),
         (("sphere", "redis_url=redis://127.0.0.1:1/0"), "no Redis", 4),
         (("sphere", "redis_url=http://127.0.0.1"), "redis://", 2),
         ((*TINY, "noise_dir=/proc/none"), "noise", 2),
@@ -89,6 +97,46 @@ def test_a_damaged_journal_is_refused_and_a_torn_one_is_mended(tmp_path: Path) -
     with TrainingProcess(tmp_path / "r", "resume=1") as running:
         assert running.finish() == 0, running.output
         assert "torn write" in running.output
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """An empty file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode != 0:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_memory_too_small_for_the_noise_is_refused_and_left_empty(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    code, line = refused(tmp_path / "r", *TINY, f"noise_dir={small_disk}")
+    assert code == 5
+    assert "needs 100 MB" in line
+    assert not list(small_disk.iterdir())
+
+
+def test_a_full_disk_ends_the_run_and_more_space_lets_it_go_on(small_disk: Path) -> None:
+    fill = small_disk / "fill"
+    fill.write_bytes(bytes(3_800_000))
+    words = ("sphere", "seed=7", "num_generations=2000", "num_serializations=0", "pool=serial")
+    code, line = refused(small_disk / "r", *words)
+    assert code == 5
+    assert "free some space" in line
+    fill.unlink()
+    with TrainingProcess(small_disk / "r", "resume=1", "max_env_steps=2000") as running:
+        assert running.finish() == 0, running.output
+
+
+def test_a_read_only_disk_is_refused(small_disk: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    code, line = refused(small_disk / "r", *TINY)
+    assert code == 2
+    assert "not writable" in line
 
 
 def test_a_run_directory_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
