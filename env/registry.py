@@ -17,7 +17,7 @@ from env.spec import EnvSpec
 from env.wrappers import FrameSkip, History
 from errors import ConfigError, EnvUnavailable, did_you_mean
 from policy.actions import action_decoder
-from policy.included import import_included, one_line
+from policy.included import import_function, import_included, included_file, one_line
 from policy.observations import observation_encoder
 
 Notice = Callable[[str], None]
@@ -72,6 +72,7 @@ _NAMESPACE_INSTALLS = {
     "dm_control": "pip install 'shimmy[dm-control]'",
 }
 
+_OPENSIM = "env.musculoskeletal"
 _VERSIONED = re.compile(r"(?P<base>(?:[\w-]+/)?[\w.-]+?)(?:-v(?P<version>\d+))?")
 
 
@@ -120,7 +121,7 @@ def make(
     declared = copy.deepcopy(_declaration(spec, include))
     declared.order_enforce = False
     declared.max_episode_steps = None
-    env = _build(spec, declared, render_mode)
+    env = _build(spec, declared, render_mode, include)
     try:
         observation_encoder(env.observation_space)
         action_decoder(env.action_space, within_one=False)
@@ -196,11 +197,15 @@ def _declaration(spec: EnvSpec, include: Path | None) -> Any:
     )
 
 
-def _build(spec: EnvSpec, declared: Any, render_mode: str | None) -> gym.Env[Any, Any]:
+def _build(
+    spec: EnvSpec, declared: Any, render_mode: str | None, include: Path | None
+) -> gym.Env[Any, Any]:
+    entry_point = str(declared.entry_point)
     options: dict[str, Any] = dict(spec.options)
+    if entry_point.startswith(_OPENSIM):
+        options |= _of_the_users_own(options, include)
     if render_mode is not None:
         options["render_mode"] = render_mode
-    entry_point = str(declared.entry_point)
     if "mujoco" in entry_point:
         _quieten_mujoco()
     try:
@@ -221,6 +226,19 @@ def _build(spec: EnvSpec, declared: Any, render_mode: str | None) -> gym.Env[Any
             f"environment {spec.name} cannot be built with env_options={dict(spec.options)}: "
             f"{one_line(error)}"
         ) from error
+
+
+def _of_the_users_own(options: dict[str, Any], include: Path | None) -> dict[str, Any]:
+    """What the options of an OpenSim environment name in the user's folder: a function to reward
+    with, and a model file.
+    """
+    own: dict[str, Any] = {}
+    reward, model = options.get("reward"), options.get("model")
+    if reward is not None:
+        own["reward"] = import_function(reward, include)
+    if model is not None:
+        own["model"] = included_file(model, include)
+    return own
 
 
 def _quieten_mujoco() -> None:

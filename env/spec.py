@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-OptionValue = str | int | float | bool | None | list[float]
+OptionValue = str | int | float | bool | None | list[float] | dict[str, float]
 
 
 class EnvSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 
 from errors import ConfigError
 
@@ -47,6 +49,34 @@ def import_included(module: str, include: Path | None) -> ModuleType:
             f"module {module} of {include} has the name of an installed one: rename yours"
         )
     return loaded
+
+
+def import_function(name: object, include: Path | None) -> Callable[..., object]:
+    """The function that ``module:function`` names in the folder ``include``.
+
+    Raises `ConfigError` as `import_included` does, and when it is no function of that module.
+    """
+    module, colon, function = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not colon:
+        raise ConfigError(f"{name!r} is no function of yours: write module:function")
+    found = getattr(import_included(module, include), function, None)
+    if not callable(found):
+        raise ConfigError(f"module {module} of {include} has no function {function!r}")
+    return cast("Callable[..., object]", found)
+
+
+def included_file(name: object, include: Path | None) -> Path:
+    """The file called ``name`` in the folder ``include``.
+
+    Raises `ConfigError` when no folder was named, and when the file is not in it.
+    """
+    if include is None:
+        raise ConfigError(f"{name} is a file of your own, and no folder was named: include=FOLDER")
+    folder = include.resolve()
+    path = (folder / str(name)).resolve()
+    if folder not in path.parents or not path.is_file():
+        raise ConfigError(f"no file {name} in {include}: expected its path within that folder")
+    return path
 
 
 def one_line(error: BaseException) -> str:

@@ -7,27 +7,14 @@ for the same purpose is in its ``osim/env/osim.py``; comments name what is wrong
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from errors import ConfigError, EnvUnavailable, did_you_mean
+from env.musculoskeletal.integration import PRESETS, Integration
+from errors import ConfigError, EnvUnavailable
 
 STEP_S = 0.01
-DEFAULT_ACCURACY = 5e-5
-DEFAULT_INTEGRATOR = "RungeKuttaMerson"
-INTEGRATORS = (
-    "CPodes",
-    "ExplicitEuler",
-    "RungeKutta2",
-    "RungeKutta3",
-    "RungeKuttaFeldberg",
-    "RungeKuttaMerson",
-    "SemiExplicitEuler2",
-    "Verlet",
-)
-"""Simbody's integrators by the names that `opensim.Manager` gives them."""
-
 INSTALL_OPENSIM = "pip install opensim==4.6"
 INSTALL_OSIM_RL = "pip install --no-deps osim-rl==3.0.11"
 
@@ -66,28 +53,12 @@ def osim_rl_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def check_integration(accuracy: float, integrator: str) -> None:
-    """Refuse settings that no integrator takes.
-
-    Raises:
-        ConfigError: ``integrator`` is not one of `INTEGRATORS`, or ``accuracy`` not in (0, 1).
-    """
-    if integrator not in INTEGRATORS:
-        raise ConfigError(
-            f"unknown integrator {integrator!r}{did_you_mean(integrator, INTEGRATORS)}; "
-            f"known: {', '.join(INTEGRATORS)}"
-        )
-    if isinstance(accuracy, bool) or not isinstance(accuracy, int | float) or not 0 < accuracy < 1:
-        raise ConfigError(
-            f"accuracy={accuracy!r}: expected a number between 0 and 1, "
-            f"such as {DEFAULT_ACCURACY} (the default) or 1e-3 (fast)"
-        )
-
-
 class MuscleModel:
     """An ``.osim`` model, one constant excitation per muscle, and time in steps of `STEP_S`.
 
     Attributes:
+        path: the model file.
+        integration: what an episode is integrated with.
         model: the ``opensim.Model``.
         state: the state after the last `start` or `advance`; OpenSim owns and overwrites it.
         muscles: its muscles, in the model's order, which is the order of `set_excitations`.
@@ -95,36 +66,38 @@ class MuscleModel:
 
     Args:
         path: the model file.
-        accuracy: relative error allowed to the integrator per step it takes.
-        integrator: one of `INTEGRATORS`.
+        integration: of every episode, unless `start` is told otherwise.
         fresh_derivatives: see `advance`.
+        prepare: called with the ``opensim`` module and the ``opensim.Model`` before its system is
+            built, to add bodies, joints and forces.
 
     Raises:
-        EnvUnavailable: opensim is missing, or the file is not a model that it reads.
-        ConfigError: see `check_integration`.
+        EnvUnavailable: opensim is missing.
+        ConfigError: there is no such file, or it is not a model that OpenSim reads.
     """
 
     def __init__(
         self,
         path: Path,
-        accuracy: float = DEFAULT_ACCURACY,
-        integrator: str = DEFAULT_INTEGRATOR,
+        integration: Integration = PRESETS["exact"],
         *,
         fresh_derivatives: bool = False,
+        prepare: Callable[[Any, Any], None] | None = None,
     ) -> None:
-        check_integration(accuracy, integrator)
         self._opensim = opensim = import_opensim()
         if not path.is_file():
-            raise EnvUnavailable(f"model file {path} is missing: reinstall it, {INSTALL_OSIM_RL}")
+            raise ConfigError(f"there is no model file {path}: name an .osim file that exists")
         try:
             self.model = opensim.Model(str(path))
+            if prepare is not None:
+                prepare(opensim, self.model)
             self.model.initSystem()
         except RuntimeError as error:
             reason = " ".join(str(error).split())
-            raise EnvUnavailable(f"{path} is not a model that OpenSim reads: {reason}") from None
-        self._accuracy = float(accuracy)
+            raise ConfigError(f"{path} is not a model that OpenSim reads: {reason}") from None
+        self.path = path
+        self.integration = integration
         self._fresh_derivatives = fresh_derivatives
-        self._method = getattr(opensim.Manager, f"IntegratorMethod_{integrator}")
         muscle_set = self.model.getMuscles()
         self.muscles = [muscle_set.get(i) for i in range(muscle_set.getSize())]
         self._prescribe_constants()
@@ -160,29 +133,36 @@ class MuscleModel:
         for function, value in zip(self._excitations, values, strict=True):
             function.setValue(value)
 
-    def start(self, pose_q: Sequence[float], speed_u: Sequence[float]) -> None:
+    def start(
+        self,
+        pose_q: Sequence[float] | None = None,
+        speed_u: Sequence[float] | None = None,
+        integration: Integration | None = None,
+    ) -> None:
         """Time 0 at generalised coordinates ``pose_q`` and speeds ``speed_u`` (SI and rad, in the
-        order of OpenSim's state vector), with muscles in equilibrium.
+        order of OpenSim's state vector; the model's own where None), muscles in equilibrium.
+        ``integration`` is this episode's, where it differs from the others'.
         """
         # osim-rl leaves the last action of the episode before in the controller while it
         # equilibrates, so that an episode depends on what ran earlier in the same process.
         self.set_excitations([_RESTING_CONTROL] * len(self._excitations))
         state = self.model.initializeState()
         q, u = state.getQ(), state.getU()
-        for i, value in enumerate(pose_q):
+        for i, value in enumerate(pose_q or ()):
             q[i] = value
-        for i, value in enumerate(speed_u):
+        for i, value in enumerate(speed_u or ()):
             u[i] = value
         state.setQ(q)
         state.setU(u)
         self.model.equilibrateMuscles(state)
         state.setTime(0)
-        self._begin(state)
+        self._begin(state, integration or self.integration)
 
-    def _begin(self, state: Any) -> None:
+    def _begin(self, state: Any, integration: Integration) -> None:
         manager = self._opensim.Manager(self.model)
-        manager.setIntegratorMethod(self._method)
-        manager.setIntegratorAccuracy(self._accuracy)
+        method = getattr(manager, f"IntegratorMethod_{integration.integrator}")
+        manager.setIntegratorMethod(method)
+        manager.setIntegratorAccuracy(float(integration.accuracy))
         # Nobody reads the trajectory that a manager stores at every internal step.
         manager.setWriteToStorage(False)
         manager.setPerformAnalyses(False)

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Unpack
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from env.musculoskeletal.model import (
-    DEFAULT_ACCURACY,
-    DEFAULT_INTEGRATOR,
-    STEP_S,
-    MuscleModel,
-    osim_rl_folder,
-)
+from env.musculoskeletal.model import MuscleModel
+from env.musculoskeletal.opensim_env import OpenSimEnv, Pose, SimulationOptions, check_difficulty
 from env.musculoskeletal.reward import FootstepReward
 from env.musculoskeletal.state import BODY_SIZE, MUSCLES, WalkerState
 from env.musculoskeletal.velocity_field import FIELD_SHAPE, FIELD_SIZE, ConstantField
 from errors import ConfigError
-
-if TYPE_CHECKING:
-    from env.musculoskeletal.artist import Artist
-    from env.musculoskeletal.snapshot import Snapshot
 
 MODEL_FILE = "gait14dof22musc_planar_20170320.osim"
 TIME_LIMIT_STEPS = 1000
@@ -59,7 +48,7 @@ _POSE_Q = (
 _FORWARD_Q, _RIGHTWARD_Q = 3, 5
 
 
-class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
+class Walk2D(OpenSimEnv):
     """``OpenSimWalk2D-v0``: 22 muscles, two legs and a trunk walk in a plane for ten seconds.
 
     The "Learn to Move: Walk Around" challenge of NeurIPS 2019, model in 2D, difficulty 0: go
@@ -122,17 +111,10 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
     after ``time_limit_steps``.
 
     Args:
-        accuracy: relative error allowed to the integrator; scores are stated at the default, 5e-5.
-        integrator: a name of `env.musculoskeletal.model.INTEGRATORS`; ``SemiExplicitEuler2`` with
-            ``accuracy=1e-3`` is 2.5 times as fast, and flatters gaits a little.
         difficulty: 0.
-        time_limit_steps: when an episode ends with the bonus, 1,000 in the challenge. (Gymnasium
-            keeps the name ``max_episode_steps`` for a wrapper of its own.)
-        fresh_derivatives: begin each step with derivatives of its own action: more exact, but not
-            the original's numbers; see `env.musculoskeletal.model.MuscleModel.advance`.
-        pose: twelve numbers instead of `START_POSE`, SI and rad, as `POSE_NAMES`; forward lean and
-            extension positive as in osim-rl's ``init_pose``.
-        render_mode: ``rgb_array`` or ``None``.
+        options: see `env.musculoskeletal.opensim_env.SimulationOptions`; ``pose`` may also be
+            twelve numbers as `POSE_NAMES`, SI and rad, forward lean and extension positive as in
+            osim-rl's ``init_pose``; `START_POSE` by default.
 
     Raises:
         ConfigError: an argument that cannot work.
@@ -141,117 +123,33 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
     Version history: v0, first.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / STEP_S)}  # noqa: RUF012
-
-    dt = STEP_S
-    """Seconds of simulated time a step."""
-
-    def __init__(
-        self,
-        accuracy: float = DEFAULT_ACCURACY,
-        integrator: str = DEFAULT_INTEGRATOR,
-        difficulty: int = 0,
-        time_limit_steps: int = TIME_LIMIT_STEPS,
-        fresh_derivatives: bool = False,
-        pose: Sequence[float] | None = None,
-        render_mode: str | None = None,
-    ) -> None:
-        _check(difficulty, time_limit_steps, render_mode)
-        self._pose_q, self._speed_u = _start(START_POSE if pose is None else pose)
-        self.render_mode = render_mode
-        self.action_space = spaces.Box(0.0, 1.0, (2 * len(MUSCLES),), np.float32)
+    def __init__(self, difficulty: int = 0, **options: Unpack[SimulationOptions]) -> None:
+        check_difficulty(difficulty, range(1), "OpenSimWalk2D-v0")
+        super().__init__(MODEL_FILE, TIME_LIMIT_STEPS, options)
+        self._start = _start(START_POSE)
         self.observation_space = spaces.Box(-np.inf, np.inf, (FIELD_SIZE + BODY_SIZE,), np.float64)
-        self.model = MuscleModel(
-            osim_rl_folder() / "models" / MODEL_FILE,
-            accuracy,
-            integrator,
-            fresh_derivatives=fresh_derivatives,
-        )
         self._walker = WalkerState(self.model)
         self._field = ConstantField()
         self._reward = FootstepReward()
-        self._time_limit_steps = time_limit_steps
-        self._action_order = _action_order(self.model)
         self._observation = np.zeros(FIELD_SIZE + BODY_SIZE)
         self._local_field = self._observation[:FIELD_SIZE].reshape(FIELD_SHAPE)
-        self._total_reward = 0.0
-        self._artist: Artist | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[np.float64], dict[str, Any]]:
-        """The start pose at time 0, whatever ran before, to the bit."""
-        super().reset(seed=seed)
-        self.model.start(self._pose_q, self._speed_u)
+    @property
+    def distance_m(self) -> float:
+        """How far forward the pelvis is."""
+        return self._walker.position[0]
+
+    def _pose_of(self, pose: Mapping[str, float] | Sequence[float]) -> Pose:
+        return super()._pose_of(pose) if isinstance(pose, Mapping) else _start(pose)
+
+    def _action_order(self) -> NDArray[np.intp]:
+        return _action_order(self.model)
+
+    def _start_pose(self) -> Pose:
+        return self._start
+
+    def _begin(self) -> None:
         self._reward.reset()
-        self._total_reward = 0.0
-        return self._observe(), self._info()
-
-    def step(
-        self, action: NDArray[np.floating]
-    ) -> tuple[NDArray[np.float64], float, bool, bool, dict[str, Any]]:
-        """Hold ``action`` for 0.01 s.
-
-        Raises:
-            ValueError: the action has another size than 22, or a NaN.
-            RuntimeError: OpenSim cannot integrate on; its message.
-        """
-        if self.model.state is None:
-            raise gymnasium.error.ResetNeeded("call reset before step")
-        self.model.set_excitations(self._excitations(action))
-        self.model.advance()
-        observation = self._observe()
-        walker = self._walker
-        terminated = walker.position[1] < FALLEN_BELOW_M
-        truncated = self.model.num_steps >= self._time_limit_steps
-        reward = self._reward.step(
-            walker.activations,
-            (walker.velocity[0], -walker.velocity[2]),
-            self._field.at(walker.position[0], -walker.position[2]),
-            succeeded=truncated and not terminated,
-        )
-        self._reward.observe_contact(walker.load)
-        self._total_reward += reward
-        return observation, reward, terminated, truncated, self._info()
-
-    def snapshot(self) -> Snapshot:
-        """Where everything is now, to be drawn at any later time."""
-        from env.musculoskeletal.snapshot import take_snapshot
-
-        return take_snapshot(self.model, self._walker.position[0], self._total_reward)
-
-    def artist(self, notice: Callable[[str], None] = gymnasium.logger.warn) -> Artist:
-        """Who draws this environment's snapshots: bones, or lines where ``notice`` is told why."""
-        if self._artist is None:
-            from env.musculoskeletal.artist import find_artist
-
-            self._artist = find_artist(self.model, notice)
-        return self._artist
-
-    def render(self) -> Any:
-        """The present as ``(480, 640, 3)`` uint8, or ``None`` without a render mode."""
-        if self.render_mode is None:
-            return None
-        return self.artist().draw(self.snapshot())
-
-    def close(self) -> None:
-        """Let go of the drawing, if there was one."""
-        if self._artist is not None:
-            self._artist.close()
-            self._artist = None
-
-    def _excitations(self, action: NDArray[np.floating]) -> list[float]:
-        # osim-rl takes an action that is too long without a word.
-        values = np.asarray(action, dtype=np.float64)
-        if values.shape != (len(self._action_order),):
-            raise ValueError(
-                f"action of shape {values.shape}, expected ({len(self._action_order)},): "
-                "one excitation for each muscle"
-            )
-        clipped = np.clip(values, 0.0, 1.0)[self._action_order].tolist()
-        if any(map(math.isnan, clipped)):
-            raise ValueError("action with NaN, expected excitations in [0, 1]")
-        return clipped  # type: ignore[no-any-return]
 
     def _observe(self) -> NDArray[np.float64]:
         walker = self._walker
@@ -261,24 +159,22 @@ class Walk2D(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         self._field.write_local(pose, self._local_field)
         return self._observation.copy()
 
-    def _info(self) -> dict[str, Any]:
-        return {
-            "reward_terms": self._reward.terms,
-            "distance_m": self._walker.position[0],
-            "time_s": self.model.time_s,
-        }
+    def _has_ended(self) -> bool:
+        return self._walker.position[1] < FALLEN_BELOW_M
+
+    def _rewarded(self, *, succeeded: bool) -> tuple[float, dict[str, float]]:
+        walker = self._walker
+        reward = self._reward.step(
+            walker.activations,
+            (walker.velocity[0], -walker.velocity[2]),
+            self._field.at(walker.position[0], -walker.position[2]),
+            succeeded=succeeded,
+        )
+        self._reward.observe_contact(walker.load)
+        return reward, self._reward.terms
 
 
-def _check(difficulty: int, time_limit_steps: int, render_mode: str | None) -> None:
-    if difficulty != 0:
-        raise ConfigError(f"difficulty={difficulty!r} of OpenSimWalk2D-v0: known so far: 0")
-    if not isinstance(time_limit_steps, int) or time_limit_steps < 1:
-        raise ConfigError(f"time_limit_steps={time_limit_steps!r}: expected an integer above 0")
-    if render_mode not in (None, "rgb_array"):
-        raise ConfigError(f"render_mode={render_mode!r}: expected rgb_array or None")
-
-
-def _start(pose: Sequence[float]) -> tuple[list[float], list[float]]:
+def _start(pose: Sequence[float]) -> Pose:
     """Generalised coordinates and speeds, 17 each, of a pose as `POSE_NAMES`."""
     values = np.asarray(pose, dtype=np.float64)
     if values.shape != (len(POSE_NAMES),) or not np.isfinite(values).all():

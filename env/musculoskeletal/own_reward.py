@@ -1,0 +1,69 @@
+"""A user's own reward function: what it is given, and what it may answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from env.musculoskeletal.model import MuscleModel
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What has just happened in an OpenSim environment.
+
+    Attributes:
+        observation: after the step, as the environment gives it.
+        action: the excitations that were held, clipped to [0, 1], in the order of the action.
+        terms: the environment's own reward of this step, term by term.
+        distance_m: how far forward the model is.
+        time_s: simulated time.
+        terminated: whether the environment ends the episode with this step.
+        model: the model; ``model.model`` and ``model.state`` are OpenSim's own.
+    """
+
+    observation: NDArray[np.float64]
+    action: NDArray[np.float64]
+    terms: Mapping[str, float]
+    distance_m: float
+    time_s: float
+    terminated: bool
+    model: MuscleModel
+
+
+OwnReward = Callable[[Moment], Any]
+"""Answers with the step's reward, a number, or with its terms by name, which are added up."""
+
+
+def own_terms(function: OwnReward, moment: Moment) -> dict[str, float]:
+    """The terms that ``function`` gives ``moment``.
+
+    Raises:
+        ValueError: it raises, or answers something else than finite numbers.
+    """
+    name = getattr(function, "__name__", "reward")
+    try:
+        answer = function(moment)
+    except Exception as error:  # whatever a user's function does
+        raise ValueError(
+            f"reward function {name} raised {type(error).__name__}: {error}"
+        ) from error
+    terms = answer if isinstance(answer, Mapping) else {"own": answer}
+    checked = {}
+    for term, value in terms.items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not isinstance(term, str) or not math.isfinite(number):
+            raise ValueError(
+                f"reward function {name} gave {term!r}: {value!r}; expected a finite number, or "
+                "finite numbers by name"
+            )
+        checked[term] = number
+    return checked
