@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,12 +34,14 @@ class Episode:
         length: simulator steps.
         statistics: of the observations that were acted on, if they were asked for.
         terms: sums of ``info["reward_terms"]``, where the environment gives them.
+        distance_m: how far forward it ended; see `distance_of`.
     """
 
     fitness: float
     length: int
     statistics: ObservationStatistics | None
     terms: dict[str, float]
+    distance_m: float | None
 
 
 def run_episode(
@@ -50,6 +53,7 @@ def run_episode(
     max_steps: int | None,
     frame_skip: int = 1,
     observe: bool = False,
+    reset_options: Mapping[str, Any] | None = None,
 ) -> Episode:
     """Reset, then act until the end: a function of theta, the seeds and the cap alone.
 
@@ -61,6 +65,7 @@ def run_episode(
         max_steps: cap in simulator steps, at least 1, or ``None``.
         frame_skip: what ``env`` was made with.
         observe: also return the moments of the observations.
+        reset_options: handed to the environment's reset.
 
     Raises `EpisodeFailed` when the environment raises, or when a reward or an observation is NaN or
     infinite.
@@ -75,7 +80,9 @@ def run_episode(
     try:
         # NaN and infinity are told apart below, once, and not by a warning for each of them.
         with np.errstate(over="ignore", invalid="ignore"):
-            observation, _ = env.reset(seed=seed)
+            # A simple environment's reset may know of no options.
+            options = {"options": dict(reset_options)} if reset_options else {}
+            observation, _ = env.reset(seed=seed, **options)
             _check_shape(observation, env.observation_space)
             actor.reset(rng)
             return _loop(env, actor, observation, max_steps or sys.maxsize, skipping, observe)
@@ -125,7 +132,17 @@ def _loop(
         raise EpisodeFailed(f"a reward is NaN or infinite: they add up to {fitness}")
     if not np.isfinite(total).all():
         raise EpisodeFailed(f"an observation is NaN or infinite within {length} steps")
-    return Episode(fitness, length, _statistics(rows, space) if observe else None, terms)
+    statistics = _statistics(rows, space) if observe else None
+    return Episode(fitness, length, statistics, terms, distance_of(info))
+
+
+def distance_of(info: Mapping[str, Any]) -> float | None:
+    """How far forward a simulator has come, m: what OpenSim environments call ``distance_m`` and
+    MuJoCo's ``x_position``; ``None`` where it does not say, or says no finite number.
+    """
+    distance = info.get("distance_m", info.get("x_position"))
+    is_number = isinstance(distance, int | float | np.number)
+    return float(distance) if is_number and math.isfinite(distance) else None
 
 
 def _statistics(rows: list[Any], space: spaces.Space[Any]) -> ObservationStatistics:

@@ -248,6 +248,7 @@ def loop_settings(
         num_validation=num_validation,
         validation_every=config.validation_every,
         num_final=num_validation if config.final_episodes is None else config.final_episodes,
+        score_options=score_options(config),
         max_ep_length=max_ep_length,
         observed_fraction=config.observed_fraction if config.normalize_observations else 0.0,
         max_failed_fraction=config.max_failed_fraction,
@@ -257,6 +258,12 @@ def loop_settings(
         max_wall_s=config.max_wall_s,
         max_env_steps=config.max_env_steps,
     )
+
+
+def score_options(config: RunConfig) -> dict[str, Any]:
+    """Options of the environment's reset in the episodes whose fitness is stated."""
+    given = config.score_options
+    return registry.score_options(config.env_spec) if given is None else given
 
 
 def result_of(outcome: RunOutcome, *, run_id: int, run_uid: str) -> dict[str, Any]:

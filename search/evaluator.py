@@ -71,6 +71,7 @@ class Evaluator:
             fitness=episode.fitness,
             length=episode.length,
             terms=episode.terms,
+            distance_m=episode.distance_m,
             statistics=episode.statistics,
         )
 
@@ -90,6 +91,7 @@ class Evaluator:
 
     def _run(self, generation: Generation, rollout: int) -> Episode:
         seeds = rollout_seeds(generation, rollout)
+        is_score = rollout >= generation.num_training
         return run_episode(
             self._env,
             self._actor,
@@ -98,6 +100,7 @@ class Evaluator:
             max_steps=generation.max_ep_length,
             frame_skip=self._spec.frame_skip,
             observe=is_observed(generation, rollout),
+            reset_options=generation.score_options if is_score else None,
         )
 
     def _make_env(self) -> gymnasium.Env[Any, Any]:

@@ -23,7 +23,7 @@ from errors import MessageError, VersionMismatch
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
-MESSAGE_VERSION = 1
+MESSAGE_VERSION = 2
 MAX_GENERATION_BYTES = 512 * 2**20
 MAX_SMALL_BYTES = 16 * 2**20
 MAX_ERROR_CHARS = 500
@@ -169,6 +169,7 @@ class Generation(
         observed_fraction: share of the training rollouts that also send observation moments.
         max_ep_length: episode cap in simulator steps, or ``None`` for the environment's own.
         final: the closing test of a run: no candidates, and the final-test seeds.
+        score_options: options of the environment's reset in validation and final-test episodes.
     """
 
     version: int
@@ -182,6 +183,7 @@ class Generation(
     observed_fraction: float = 0.0
     max_ep_length: Annotated[int, Meta(ge=1)] | None = None
     final: bool = False
+    score_options: dict[str, str | float | int | bool | None] = {}
 
     def __post_init__(self) -> None:
         theta_bytes = len(self.candidates.theta_bytes)
@@ -235,7 +237,8 @@ class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ``fitness`` is finite where ``status`` is ``ok`` and 0 elsewhere, where nobody reads it;
     ``length`` counts simulator steps; ``host_failure`` marks a failure that another machine might
     not have had (a timeout, losses made final); ``statistics`` comes with observed rollouts only;
-    ``terms`` are the sums of the reward's named terms, where the environment names them.
+    ``terms`` are the sums of the reward's named terms, where the environment names them, and
+    ``distance_m`` is how far forward it ended, where it says.
     """
 
     rollout: Count
@@ -248,6 +251,7 @@ class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host_failure: bool = False
     statistics: ObservationStatistics | None = None
     terms: dict[str, float] = {}
+    distance_m: float | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.fitness):

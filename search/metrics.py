@@ -43,6 +43,7 @@ METRICS: dict[str, Metric] = {
     "episode/steps_per_candidate": Metric(
         "steps", "mean simulator steps for one candidate", "mean steps per eval"
     ),
+    "episode/distance_m": Metric("m", "mean of how far forward episodes end, where envs say"),
     "theta/norm": Metric("1", "Euclidean norm of theta", "norm"),
     "theta/size": Metric("1", "number of parameters D", "genome length"),
     "update/grad_norm": Metric("1", "norm of the gradient that was followed", "grad norm"),
@@ -141,6 +142,9 @@ def _episodes(training: Sequence[RolloutRecord], num_episodes: int) -> dict[str,
         "episode/steps_per_candidate": steps / len(scored) * num_episodes,
         "fitness/reward_per_step": sum(record.fitness for record in scored) / steps,
     }
+    distances = [record.distance_m for record in scored if record.distance_m is not None]
+    if distances:
+        metrics["episode/distance_m"] = float(np.mean(distances))
     for term in sorted({name for record in scored for name in record.terms}):
         metrics[f"reward/{term}"] = float(np.mean([r.terms.get(term, 0.0) for r in scored]))
     return metrics

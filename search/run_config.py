@@ -42,6 +42,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Measuring and keeping:
         validation_episodes, validation_every, final_episodes: None is 10 validation episodes
             (1 where environment and policy are deterministic), and as many at the end.
+        score_options: options of the environment's reset in those; None is what scores are stated
+            in: ``preset=exact`` for OpenSim environments, nothing for others.
         num_serializations: how often the run's parameters are kept, besides best and last.
         runs_dir, author, render: where, by whom, and whether a video is made at the end.
 
@@ -95,6 +97,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     validation_episodes: int | None = None
     validation_every: int = 1
     final_episodes: int | None = None
+    score_options: dict[str, str | float | int | bool | None] | None = None
     num_serializations: int = 10
     runs_dir: str = "runs"
     author: str = ""

@@ -155,6 +155,7 @@ class RunState:
             observed_fraction=self.settings.observed_fraction,
             max_ep_length=self.settings.max_ep_length,
             final=final,
+            score_options=self.settings.score_options,
         )
 
     def _replay(self, entry: Entry) -> None:

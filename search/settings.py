@@ -23,6 +23,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
         overlap: further generations open while one completes.
         num_checkpoints: how often the run is kept, besides its best and its last generation.
         target_fitness, max_wall_s, max_env_steps: ends, looked at after each generation.
+        score_options: options of the environment's reset in validation and final-test episodes.
         snapshot_every_s: most seconds of work that a resume must replay.
     """
 
@@ -41,4 +42,5 @@ class LoopSettings(msgspec.Struct, frozen=True):
     target_fitness: float | None = None
     max_wall_s: float | None = None
     max_env_steps: int | None = None
+    score_options: dict[str, str | float | int | bool | None] = {}
     snapshot_every_s: float = 30.0

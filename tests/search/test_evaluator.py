@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -107,4 +108,37 @@ def test_a_generation_that_does_not_fit_is_refused(noise: NoiseTable) -> None:
         evaluator.evaluate(generation(5), 0, 0)
     with pytest.raises(MessageError):
         evaluator.evaluate(generation(18, max_index=10_000), 15 * 2, 0)
+    evaluator.close()
+
+
+SCORED = """
+import gymnasium
+import numpy as np
+
+class Scored(gymnasium.Env):
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
+    action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.bonus = (options or {}).get("bonus", 0.0)
+        return np.zeros(2), {}
+
+    def step(self, action):
+        return np.zeros(2), self.bonus, True, False, {"distance_m": 1.5}
+
+gymnasium.register("Scored-v0", Scored)
+"""
+
+
+def test_score_options_reach_validation_and_final_episodes_and_no_training(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    (tmp_path / "scored_envs.py").write_text(SCORED)
+    evaluator = Evaluator(experiment("scored_envs:Scored-v0"), noise, include=tmp_path)
+    asked = msgspec.structs.replace(generation(3), score_options={"bonus": 7.0})
+    records = [evaluator.evaluate(asked, r, 0) for r in range(asked.num_rollouts)]
+    assert {record.fitness for record in records[: asked.num_training]} == {0.0}
+    assert {record.fitness for record in records[asked.num_training :]} == {7.0}
+    assert {record.distance_m for record in records} == {1.5}
     evaluator.close()

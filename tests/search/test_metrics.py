@@ -29,8 +29,8 @@ def complete() -> OpenGeneration:
     candidates = Genomes.of(theta, np.zeros((2, 2), dtype=np.float32))
     opened = OpenGeneration(Generation(MESSAGE_VERSION, UID, 5, candidates, 2, 2, SeedRule(1)))
     records = [
-        RolloutRecord(0, 0, "ok", fitness=1.0, length=10, terms={"effort": -1.0}),
-        RolloutRecord(1, 0, "ok", fitness=3.0, length=20, terms={"effort": -2.0}),
+        RolloutRecord(0, 0, "ok", fitness=1.0, length=10, terms={"effort": -1.0}, distance_m=1.0),
+        RolloutRecord(1, 0, "ok", fitness=3.0, length=20, terms={"effort": -2.0}, distance_m=4.0),
         RolloutRecord(2, 0, "ok", fitness=5.0, length=30),
         RolloutRecord(3, 1, "failed", error="fell through the floor"),
         RolloutRecord(4, 0, "ok", fitness=4.0, length=5),
@@ -75,6 +75,7 @@ def metrics() -> dict[str, float]:
         ("fitness/success_rate", 0.5),
         ("fitness/reward_per_step", 9 / 60),
         ("episode/length_mean", 20.0),
+        ("episode/distance_m", 2.5),
         ("episode/steps_per_candidate", 40.0),
         ("theta/size", 2),
         ("theta/norm", 5.0),
