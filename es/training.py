@@ -12,18 +12,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from env import registry
 from errors import ConfigError
+from es.beginning import begin
 from fleet.provision import provision
 from fleet.redis_pool import RedisPool
 from fleet.serial_pool import SerialPool
-from policy.actor import Actor, build_actor
-from policy.parameters import initial_theta
 from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
@@ -36,7 +34,6 @@ from search.protocol import Pool, Recorder, Strategy
 from search.run_config import RunConfig
 from search.run_state import RunState
 from search.settings import LoopSettings
-from tracking.store import open_run
 
 # One noise table for all runs, so that runs side by side share its memory; a run's own seed draws
 # the rows from it.
@@ -87,7 +84,8 @@ class Training:
         """
         use_one_thread()
         config = self._config
-        spec, theta0, statistics, is_deterministic = self._beginning()
+        beginning = begin(config, self._include, self._recorder.notice)
+        theta0 = beginning.theta
         noise_length = max(config.noise_table_size, required_length(len(theta0)))
         with ExitStack() as stack:
             noise = stack.enter_context(open_table(NOISE_SEED, noise_length, self._noise_dir))
@@ -95,8 +93,10 @@ class Training:
             check_overlap(config.overlap, strategy)
             is_resumed = config.resume is not None
             uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)
-            settings = loop_settings(config, uid, spec, is_deterministic, include=self._include)
-            state = RunState(strategy, settings, statistics)
+            settings = loop_settings(
+                config, uid, beginning.max_ep_length, beginning.is_deterministic
+            )
+            state = RunState(strategy, settings, beginning.statistics)
             if is_resumed:
                 state.resume(self._journal)
                 self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
@@ -111,55 +111,6 @@ class Training:
             for entry in self._journal.entries()
             if isinstance(entry, Closed)
         }
-
-    def _beginning(
-        self,
-    ) -> tuple[int | None, NDArray[np.float32], ObservationStatistics | None, bool]:
-        """Episode cap in steps, first theta, first moments, and whether episodes never differ."""
-        config = self._config
-        env = registry.make(config.env_spec, include=self._include)
-        try:
-            actor = build_actor(
-                config.policy_spec,
-                env.observation_space,
-                env.action_space,
-                include=self._include,
-                notice=self._recorder.notice,
-            )
-            theta, statistics = self._first_theta(env, actor)
-        finally:
-            env.close()
-        cap = registry.time_limit(config.env_spec, self._include)
-        fixed_world = config.env_seed is not None and config.env_seed >= 0
-        never_differ = registry.is_deterministic(config.env_spec) or fixed_world
-        return cap, theta, statistics, never_differ and actor.is_deterministic
-
-    def _first_theta(
-        self, env: gymnasium.Env[Any, Any], actor: Actor
-    ) -> tuple[NDArray[np.float32], ObservationStatistics | None]:
-        config = self._config
-        statistics = None
-        if config.normalize_observations:
-            statistics = ObservationStatistics.empty(actor.observation_size)
-        if config.load_from is None:
-            theta = initial_theta(
-                config.policy_spec,
-                env.observation_space,
-                env.action_space,
-                config.seed,
-                include=self._include,
-            )
-            return theta, statistics
-        checkpoint = open_run(config.load_from, Path(config.runs_dir)).checkpoint()
-        if len(checkpoint.theta) != actor.num_parameters:
-            raise ConfigError(
-                f"load_from={config.load_from}: its theta has {len(checkpoint.theta)} parameters, "
-                f"this policy on {config.env_name} has {actor.num_parameters}: use that run's "
-                "environment, network and hidden_sizes"
-            )
-        if statistics is not None and checkpoint.statistics is not None:
-            statistics = checkpoint.statistics
-        return checkpoint.theta, statistics
 
     @contextmanager
     def _pool(self, uid: str, noise: NoiseTable) -> Iterator[Pool]:
@@ -234,7 +185,6 @@ def loop_settings(
     run_uid: str,
     max_ep_length: int | None,
     is_deterministic: bool,
-    include: Path | None = None,
 ) -> LoopSettings:
     """The loop's settings; where episodes of one theta never differ, one measures them all."""
     num_validation = config.validation_episodes

@@ -56,7 +56,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         noise_dir: folder of the shared noise table; mixed_hardware: admit other processors.
 
     Beginning:
-        load_from: run id whose last parameters to begin with; resume: run id to go on with.
+        load_from: run id whose last parameters to begin with, or a gait file (.json);
+            resume: run id to go on with.
     """
 
     env_name: str = "LunarLanderContinuous-v3"

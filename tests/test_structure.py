@@ -39,6 +39,7 @@ EDGES = {
     "es/experiment.py",
     "es/command.py",
     "es/training.py",
+    "es/beginning.py",
     "nevergrad_es/experiment.py",
     "env/render.py",
     "env/evaluate.py",
