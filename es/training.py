@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +19,10 @@ from numpy.typing import NDArray
 from env import registry
 from errors import ConfigError
 from es.beginning import begin
-from fleet.provision import provision
-from fleet.redis_pool import RedisPool
-from fleet.serial_pool import SerialPool
+from fleet.pools import Site, open_pool
 from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
-from search.evaluator import Evaluator
 from search.journal import Closed, Journal
 from search.loop import Loop, RunOutcome
 from search.messages import MESSAGE_VERSION, Experiment, SeedRule
@@ -112,8 +109,7 @@ class Training:
             if isinstance(entry, Closed)
         }
 
-    @contextmanager
-    def _pool(self, uid: str, noise: NoiseTable) -> Iterator[Pool]:
+    def _pool(self, uid: str, noise: NoiseTable) -> AbstractContextManager[Pool]:
         config = self._config
         experiment = Experiment(
             version=MESSAGE_VERSION,
@@ -127,32 +123,17 @@ class Training:
             guard=config.guard_spec,
             mixed_hardware=config.mixed_hardware,
         )
-        with ExitStack() as stack:
-            pool: Pool
-            if config.pool == "serial":
-                evaluator = Evaluator(experiment, noise, self._include)
-                stack.callback(evaluator.close)
-                pool = SerialPool(evaluator)
-            else:
-                provisioned = stack.enter_context(
-                    provision(
-                        config.workers,
-                        config.redis_url,
-                        include=self._include,
-                        noise_dir=self._noise_dir,
-                        notice=self._recorder.notice,
-                        log=self._journal.folder.parent / WORKERS_LOG,
-                        password=self._password,
-                    )
-                )
-                pool = RedisPool(
-                    provisioned.client,
-                    experiment,
-                    min_task_runtime_s=config.min_task_runtime,
-                    notice=self._recorder.notice,
-                )
-            stack.callback(pool.shutdown)
-            yield pool
+        site = Site(
+            config.pool,
+            log=self._journal.folder.parent / WORKERS_LOG,
+            workers=config.workers,
+            redis_url=config.redis_url,
+            password=self._password,
+            include=self._include,
+            noise_dir=self._noise_dir,
+            min_task_runtime_s=config.min_task_runtime,
+        )
+        return open_pool(site, experiment, noise, self._recorder.notice)
 
 
 def settled(config: RunConfig, notice: Notice) -> RunConfig:

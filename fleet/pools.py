@@ -1,0 +1,75 @@
+"""A pool for one run, by its name, with all that it needs for as long as it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fleet.provision import Workers, provision
+from fleet.redis_pool import RedisPool
+from fleet.serial_pool import SerialPool
+from search.evaluator import Evaluator
+from search.messages import Experiment
+from search.noise import NoiseTable
+from search.protocol import Pool
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where a run's rollouts are evaluated.
+
+    Attributes:
+        pool: a name of `search.run_config.POOLS`.
+        log: file that started workers write to.
+        workers, redis_url, password, include, noise_dir: see `fleet.provision.provision`.
+        min_task_runtime_s: seconds of work in one task at least, where rollouts are short.
+    """
+
+    pool: str
+    log: Path
+    workers: Workers = "auto"
+    redis_url: str | None = None
+    password: str | None = None
+    include: Path | None = None
+    noise_dir: Path | None = None
+    min_task_runtime_s: float = 0.05
+
+
+@contextmanager
+def open_pool(
+    site: Site, experiment: Experiment, noise: NoiseTable | None, notice: Callable[[str], None]
+) -> Iterator[Pool]:
+    """The pool that evaluates ``experiment`` at ``site``.
+
+    Raises:
+        ConfigError: the environment or the policy cannot be built.
+        ServiceUnavailable, ResourceExhausted: see `fleet.provision.provision`.
+    """
+    with ExitStack() as stack:
+        pool: Pool
+        if site.pool == "serial":
+            evaluator = Evaluator(experiment, noise, site.include)
+            stack.callback(evaluator.close)
+            pool = SerialPool(evaluator)
+        else:
+            provisioned = stack.enter_context(
+                provision(
+                    site.workers,
+                    site.redis_url,
+                    include=site.include,
+                    noise_dir=site.noise_dir,
+                    notice=notice,
+                    log=site.log,
+                    password=site.password,
+                )
+            )
+            pool = RedisPool(
+                provisioned.client,
+                experiment,
+                min_task_runtime_s=site.min_task_runtime_s,
+                notice=notice,
+            )
+        stack.callback(pool.shutdown)
+        yield pool
