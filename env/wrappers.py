@@ -9,6 +9,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from policy.mirror import stacked_box
 from policy.observations import observation_encoder
 
 StepResult = tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]
@@ -70,11 +71,12 @@ class History(gym.Wrapper[Any, Any, Any, Any]):
         dtype = np.float64 if is_box and space.dtype == np.float64 else np.float32
         low, high = (space.low, space.high) if isinstance(space, spaces.Box) else (0.0, 1.0)
         self._stack: NDArray[Any] = np.zeros(history_len * self._size, dtype=dtype)
-        self.observation_space = spaces.Box(
+        box: spaces.Box[Any] = spaces.Box(
             np.tile(np.broadcast_to(np.ravel(low), self._size), history_len).astype(dtype),
             np.tile(np.broadcast_to(np.ravel(high), self._size), history_len).astype(dtype),
             dtype=dtype,
         )
+        self.observation_space = stacked_box(box, space, history_len)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
