@@ -18,6 +18,7 @@ from policy.actions import action_decoder
 from policy.networks import Network, build_network, canonical_network, is_built_in
 from policy.numpy_network import NumpyNetwork
 from policy.observations import Encode, observation_encoder
+from policy.random_actions import RandomActor
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
@@ -77,6 +78,8 @@ def build_actor(
         from policy.reflex import ReflexActor  # OpenSim's controller, only where asked for
 
         return ReflexActor(observation_space, action_space, spec.options)
+    if network == "random":
+        return RandomActor(observation_space, action_space)
     if "." in network:
         from policy.user_module import UserModuleActor  # torch, only where asked for
 

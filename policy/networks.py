@@ -145,7 +145,7 @@ def build_network(spec: PolicySpec, size_in: int, size_out: int) -> Network:
     known = DENSE_NETWORKS + RECURRENT_NETWORKS
     if kind not in known:
         raise ConfigError(
-            f"unknown network {spec.network!r}: expected {', '.join(known)}, reflex, or "
+            f"unknown network {spec.network!r}: expected {', '.join(known)}, reflex, random, or "
             f"module.Class with include=FOLDER{did_you_mean(spec.network, known)}"
         )
     hidden_sizes = () if kind == "linear" else tuple(spec.hidden_sizes)

@@ -25,12 +25,13 @@ def initial_theta(
 
     Built-in networks: uniform in +-1/sqrt(fan-in), as torch draws them (LeCun et al. 1998, sec.
     4.6, of which it is a third of the variance), by numpy's Philox. A user's module: as its own
-    constructor draws it after ``torch.manual_seed``. ``reflex``: zeros, which are its all ones.
+    constructor draws it after ``torch.manual_seed``. ``reflex``: zeros, which are its all ones;
+    ``random``: a zero.
 
     Raises `ConfigError` as `policy.actor.build_actor` does.
     """
     name = canonical_network(spec.network)
-    if name == "reflex":
+    if name in ("reflex", "random"):
         actor = build_actor(spec, observation_space, action_space)
         return np.zeros(actor.num_parameters, dtype=np.float32)
     if "." in name:
