@@ -12,7 +12,8 @@ class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         network: ``linear``, ``feed_forward``, ``elman``, ``gru``, ``lstm``, ``reflex``,
-            ``random`` (its actions are drawn), or ``module.Class`` for a user's own ``torch.nn.Module``.
+            ``random`` (its actions are drawn), or ``module.Class`` for a user's own
+            ``torch.nn.Module``.
         hidden_sizes: units of each hidden layer (recurrent kinds: of each recurrent layer).
         hidden_activation, output_activation: ``none``, ``tanh``, ``discrete``, ``relu``,
             ``gaussian`` or ``gaussian_fixed``.
