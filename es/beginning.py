@@ -28,13 +28,14 @@ class Beginning(NamedTuple):
     Attributes:
         theta: ``(D,)`` float32.
         statistics: observation moments, or None where nothing is normalised.
-        max_ep_length: episode cap in simulator steps.
+        max_ep_length, final_max_ep_length: episode cap in simulator steps, in the closing test.
         is_deterministic: whether episodes of one theta never differ.
     """
 
     theta: NDArray[np.float32]
     statistics: ObservationStatistics | None
     max_ep_length: int | None
+    final_max_ep_length: int | None
     is_deterministic: bool
 
 
@@ -63,6 +64,7 @@ def begin(config: RunConfig, include: Path | None, notice: Callable[[str], None]
         theta,
         statistics,
         registry.time_limit(config.env_spec, include),
+        registry.time_limit(config.final_env_spec, include),
         never_differ and actor.is_deterministic,
     )
 

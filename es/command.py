@@ -119,13 +119,13 @@ def _film(config: RunConfig, outcome: RunOutcome, statistics: Any, out: Path, ru
     """A video of what was learnt; a run is not lost because it cannot be drawn."""
     try:
         render_run_video(
-            config.env_spec,
+            config.final_env_spec,
             config.policy_spec,
             outcome.theta,
             statistics,
             out,
             seed=config.seed,
-            max_ep_length=config.max_ep_length,
+            max_ep_length=config.final_env_spec.max_ep_length,
             notice=lambda line: print(line, flush=True),
             include=Path(config.include) if config.include else None,
         )

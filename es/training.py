@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from env import registry
 from errors import ConfigError
-from es.beginning import begin
+from es.beginning import Beginning, begin
 from fleet.pools import Site, open_pool
 from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
@@ -90,9 +90,7 @@ class Training:
             check_overlap(config.overlap, strategy)
             is_resumed = config.resume is not None
             uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)
-            settings = loop_settings(
-                config, uid, beginning.max_ep_length, beginning.is_deterministic
-            )
+            settings = loop_settings(config, uid, beginning)
             state = RunState(strategy, settings, beginning.statistics)
             if is_resumed:
                 state.resume(self._journal)
@@ -164,13 +162,12 @@ def check_overlap(overlap: int, strategy: Strategy) -> None:
 def loop_settings(
     config: RunConfig,
     run_uid: str,
-    max_ep_length: int | None,
-    is_deterministic: bool,
+    beginning: Beginning,
 ) -> LoopSettings:
     """The loop's settings; where episodes of one theta never differ, one measures them all."""
     num_validation = config.validation_episodes
     if num_validation is None:
-        num_validation = 1 if is_deterministic else DEFAULT_VALIDATION_EPISODES
+        num_validation = 1 if beginning.is_deterministic else DEFAULT_VALIDATION_EPISODES
     return LoopSettings(
         run_uid=run_uid,
         seeds=SeedRule(config.seed, config.env_seed),
@@ -180,7 +177,8 @@ def loop_settings(
         validation_every=config.validation_every,
         num_final=num_validation if config.final_episodes is None else config.final_episodes,
         score_options=score_options(config),
-        max_ep_length=max_ep_length,
+        max_ep_length=beginning.max_ep_length,
+        final_max_ep_length=beginning.final_max_ep_length,
         observed_fraction=config.observed_fraction if config.normalize_observations else 0.0,
         max_failed_fraction=config.max_failed_fraction,
         overlap=config.overlap,

@@ -42,6 +42,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Measuring and keeping:
         validation_episodes, validation_every, final_episodes: None is 10 validation episodes
             (1 where environment and policy are deterministic), and as many at the end.
+        final_max_ep_length: cap of those at the end and of the video; None is max_ep_length.
         score_options: options of the environment's reset in those; None is what scores are stated
             in: ``preset=exact`` for OpenSim environments, nothing for others.
         num_serializations: how often the run's parameters are kept, besides best and last.
@@ -98,6 +99,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     validation_episodes: int | None = None
     validation_every: int = 1
     final_episodes: int | None = None
+    final_max_ep_length: int | None = None
     score_options: dict[str, str | float | int | bool | None] | None = None
     num_serializations: int = 10
     runs_dir: str = "runs"
@@ -162,6 +164,13 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         )
 
     @property
+    def final_env_spec(self) -> EnvSpec:
+        """The environment as the closing test and the video have it."""
+        if self.final_max_ep_length is None:
+            return self.env_spec
+        return msgspec.structs.replace(self.env_spec, max_ep_length=self.final_max_ep_length)
+
+    @property
     def guard_spec(self) -> GuardSpec:
         return GuardSpec(
             rollout_timeout_s=self.rollout_timeout_s,
@@ -176,6 +185,7 @@ _AT_LEAST = {
     "frame_skip": 1,
     "history_len": 1,
     "max_ep_length": 1,
+    "final_max_ep_length": 1,
     "observed_fraction": 0,
     "num_episodes": 1,
     "noise_table_size": 25_000_000,

@@ -143,19 +143,20 @@ class RunState:
     def _generation(
         self, number: int, candidates: Candidates, num_validation: int, *, final: bool
     ) -> Generation:
+        settings = self.settings
         return Generation(
             version=MESSAGE_VERSION,
-            run_uid=self.settings.run_uid,
+            run_uid=settings.run_uid,
             number=number,
             candidates=candidates,
-            num_episodes=self.settings.num_episodes,
+            num_episodes=settings.num_episodes,
             num_validation=num_validation,
-            seeds=self.settings.seeds,
+            seeds=settings.seeds,
             statistics=self.statistics,
-            observed_fraction=self.settings.observed_fraction,
-            max_ep_length=self.settings.max_ep_length,
+            observed_fraction=settings.observed_fraction,
+            max_ep_length=settings.final_max_ep_length if final else settings.max_ep_length,
             final=final,
-            score_options=self.settings.score_options,
+            score_options=settings.score_options,
         )
 
     def _replay(self, entry: Entry) -> None:

@@ -18,6 +18,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
         num_validation: V, validation episodes of theta in every ``validation_every``-th generation.
         num_final: episodes of the closing test on the final-test seeds.
         max_ep_length: episode cap in simulator steps.
+        final_max_ep_length: the same in the closing test.
         observed_fraction: share of training rollouts that send observation moments.
         max_failed_fraction: share of a generation's rollouts that may fail before the run stops.
         overlap: further generations open while one completes.
@@ -35,6 +36,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
     validation_every: int = 1
     num_final: int = 10
     max_ep_length: int | None = None
+    final_max_ep_length: int | None = None
     observed_fraction: float = 0.0
     max_failed_fraction: float = 0.5
     overlap: int = 0

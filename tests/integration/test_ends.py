@@ -117,3 +117,9 @@ def test_a_stopped_run_takes_its_files_with_it(
     assert not list(noise.iterdir())
     status = json.loads((tmp_path / "r" / "1" / "run.json").read_text())["status"]
     assert status == "INTERRUPTED"
+
+
+def test_the_closing_test_may_be_longer_than_training(tmp_path: Path) -> None:
+    words = ("cartpole", "seed=1", "num_generations=6", "pool=serial", "max_ep_length=20")
+    assert train(tmp_path, *words)["fitness_current"] <= 20
+    assert train(tmp_path, *words, "final_max_ep_length=60")["fitness_current"] > 20
