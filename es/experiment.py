@@ -15,17 +15,22 @@ from numpy.typing import NDArray
 
 from errors import ConfigError
 from es.command import Command
-from es.openai_es import OpenAIES
+from search.arithmetic import use_one_thread
 from search.noise import NoiseTable
+from search.protocol import Strategy
 from search.run_config import RunConfig
 
 TOOL = "openai_es"
 
 
-def make_strategy(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable) -> OpenAIES:
+def make_strategy(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable) -> Strategy:
     """The search that this command is for."""
     if config.tool != TOOL:
         raise ConfigError(f"tool={config.tool}: this command searches by tool={TOOL}")
+    # torch takes a second to load: not for a command that only refuses or explains.
+    from es.openai_es import OpenAIES
+
+    use_one_thread()
     return OpenAIES(
         theta0,
         noise,

@@ -51,6 +51,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Where it runs:
         pool: serial or redis. ``local=True`` is pool=serial as in the older system.
         workers: auto, or how many to start; redis_url: the head's Redis.
+        force_cpu, sleep: accepted as in the older system; training runs on processors, unslowed.
         min_task_runtime: seconds of work in one task at least, where rollouts are short.
         rollout_timeout_s, max_rollouts_per_process, max_rss_mb, max_failed_fraction: the guard.
         overlap: further generations open while one completes.
