@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from errors import ConfigError
 from policy.actions import action_decoder
+from policy.mirror import mirror_between
 from policy.networks import Network, build_network, canonical_network, is_built_in
 from policy.numpy_network import NumpyNetwork
 from policy.observations import Encode, observation_encoder
@@ -84,6 +85,10 @@ def build_actor(
         from policy.user_module import UserModuleActor  # torch, only where asked for
 
         return UserModuleActor(spec, observation_space, action_space, include, notice)
+    if network == "symmetric":
+        from policy.symmetric import SymmetricActor  # which builds on what is here
+
+        return SymmetricActor(spec, observation_space, action_space)
     return NetworkActor(spec, observation_space, action_space)
 
 
@@ -93,6 +98,8 @@ def network_between(
     """The layers of a built-in network between two spaces."""
     if not is_built_in(spec.network):
         return build_network(spec, 1, 1)  # raises, naming the networks there are
+    if spec.network == "symmetric":
+        mirror_between(observation_space, action_space)  # raises where there is none
     size_in, _ = observation_encoder(observation_space)
     size_out, _ = action_decoder(action_space, within_one=False)
     return build_network(spec, size_in, size_out)
@@ -136,11 +143,14 @@ class NetworkActor:
     def act(self, observation: Any) -> Any:
         """As `Actor.act`."""
         self._encode(observation, self._inputs)
+        self._run()
+        return self._to_action(self._outputs)
+
+    def _run(self) -> None:
         if self._rng is not None:
             self._rng.standard_normal(out=self._network.noise, dtype=np.float32)
         for function, source, target in self._calls:
             function(source, target)
-        return self._to_action(self._outputs)
 
 
 def check_theta(theta: NDArray[np.float32], num_parameters: int) -> None:
@@ -152,17 +162,22 @@ def check_theta(theta: NDArray[np.float32], num_parameters: int) -> None:
         )
 
 
+def check_statistics(statistics: ObservationStatistics, size: int) -> None:
+    """Raise `ConfigError` unless ``statistics`` are of vectors of ``size``."""
+    if len(statistics.mean_o) != size:
+        raise ConfigError(
+            f"statistics of {len(statistics.mean_o)} observations do not fit a policy that sees "
+            f"{size}: use the environment they were taken in"
+        )
+
+
 def normalizing(encode: Encode, statistics: ObservationStatistics, size: int) -> Encode:
     """``encode``, then subtract the mean and divide by the standard deviation, in float64.
 
-    Raises `ConfigError` when the statistics are of vectors of another size.
+    Raises `ConfigError` as `check_statistics` does.
     """
+    check_statistics(statistics, size)
     mean_o = statistics.mean_o.copy()
-    if mean_o.shape != (size,):
-        raise ConfigError(
-            f"statistics of {len(mean_o)} observations do not fit a policy that sees {size}: "
-            "use the environment they were taken in"
-        )
     inverse_o = 1.0 / statistics.standard_deviation_o()
     centred_o = np.zeros(size)
     subtract, multiply = np.subtract, np.multiply

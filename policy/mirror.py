@@ -15,6 +15,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from errors import ConfigError
 from policy.statistics import ObservationStatistics
 
 
@@ -157,6 +158,34 @@ class MirroredBox(spaces.Box):
 
     def __repr__(self) -> str:
         return f"Mirrored{super().__repr__()}"
+
+
+def mirror_between(observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> Mirror:
+    """The mirror that an environment of these spaces declares.
+
+    Raises `ConfigError` when it declares none, or when an action's bounds are not those of its
+    image.
+    """
+    if not isinstance(observation_space, MirroredBox):
+        raise ConfigError(
+            "network=symmetric needs an environment that says what its left and right are, such as "
+            "OpenSimWalk2D-v0; this one does not: use network=feed_forward, or give it a "
+            "policy.mirror.MirroredBox"
+        )
+    mirror = observation_space.mirror
+    if not isinstance(action_space, spaces.Box) or action_space.shape != (mirror.action_size,):
+        raise ConfigError(
+            f"network=symmetric: the environment's mirror is of {mirror.action_size} actions, and "
+            f"its action space is {type(action_space).__name__} of shape {action_space.shape}: "
+            "expected a Box of that many"
+        )
+    for bound in (action_space.low, action_space.high):
+        if not np.array_equal(mirror.action(bound), bound):
+            raise ConfigError(
+                "network=symmetric: some right action of this environment has other bounds than "
+                "the left one: expected the same"
+            )
+    return mirror
 
 
 def stacked_box(box: spaces.Box, source: spaces.Space[Any], count: int) -> spaces.Box:

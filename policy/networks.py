@@ -16,7 +16,7 @@ from math import log, prod
 from errors import ConfigError, did_you_mean
 from policy.spec import PolicySpec
 
-DENSE_NETWORKS = ("linear", "feed_forward")
+DENSE_NETWORKS = ("linear", "feed_forward", "symmetric")
 RECURRENT_NETWORKS = ("elman", "gru", "lstm")
 ACTIVATIONS = ("none", "tanh", "discrete", "relu", "gaussian", "gaussian_fixed")
 STOCHASTIC_ACTIVATIONS = ("gaussian", "gaussian_fixed")
@@ -137,11 +137,14 @@ def is_built_in(name: str) -> bool:
 def build_network(spec: PolicySpec, size_in: int, size_out: int) -> Network:
     """The layers that ``spec`` asks for, between ``size_in`` inputs and ``size_out`` outputs.
 
-    ``linear`` ignores ``hidden_sizes``; ``gru`` and ``lstm`` ignore ``hidden_activation``.
+    ``linear`` ignores ``hidden_sizes``; ``gru`` and ``lstm`` ignore ``hidden_activation``;
+    ``symmetric`` has outputs for one of two sides, half of ``size_out``.
 
     Raises `ConfigError` for an unknown network or activation and for sizes below 1.
     """
     kind = canonical_network(spec.network)
+    if kind == "symmetric":
+        size_out //= 2
     known = DENSE_NETWORKS + RECURRENT_NETWORKS
     if kind not in known:
         raise ConfigError(

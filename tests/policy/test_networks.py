@@ -14,6 +14,7 @@ from policy.spec import PolicySpec
     [
         (PolicySpec("linear", (64, 64)), 9 * 2),
         (PolicySpec("feed_forward", (64, 64)), 9 * 64 + 65 * 64 + 65 * 2),
+        (PolicySpec("symmetric", (64, 64)), 9 * 64 + 65 * 64 + 65),
         (PolicySpec("feed_forward", (4,), "gaussian", "gaussian"), 9 * 4 + 4 + 5 * 2 + 2),
         (PolicySpec("feed_forward", (4,), "gaussian_fixed"), 9 * 4 + 5 * 2),
         (PolicySpec("elman", (5,)), (8 + 5 + 1) * 5 + 6 * 2),

@@ -18,6 +18,7 @@ NETWORKS = [
     ("linear", ()),
     ("feed_forward", ()),
     ("feed_forward", (64, 64)),
+    ("symmetric", (5,)),
     ("elman", (5,)),
     ("elman", (7, 3)),
     ("gru", (16,)),
