@@ -8,8 +8,9 @@ from click.testing import CliRunner
 from tiny_experiment import RunOnce
 
 from tracking.metric_log import MetricLog, Row
-from tracking.plot import main
+from tracking.plot import _stages, main
 from tracking.sacred_import import Run
+from tracking.store import open_run
 
 
 def body(run: Run, path: Path) -> None:
@@ -21,6 +22,8 @@ def body(run: Run, path: Path) -> None:
             "fitness/mean": rise - 30 + 8 * noise[number],
             "fitness/best": rise + 60 + 15 * noise[-number - 1],
             "time/elapsed_s": number * 1.2,
+            "work/generation": number,
+            "work/env_steps_total": number * 3000.0,
         }
         if number % 2 == 0:
             metrics |= {"fitness/current": rise + 5 * noise[number], "fitness/current_se": 12.0}
@@ -28,7 +31,7 @@ def body(run: Run, path: Path) -> None:
     log.close()
 
 
-@pytest.mark.parametrize("against", ["generation", "time"])
+@pytest.mark.parametrize("against", ["generation", "time", "steps"])
 def test_a_run_becomes_a_picture(run_once: RunOnce, tmp_path: Path, against: str) -> None:
     run_once(body)
     out = tmp_path / "curve.png"
@@ -36,6 +39,22 @@ def test_a_run_becomes_a_picture(run_once: RunOnce, tmp_path: Path, against: str
     done = CliRunner().invoke(main, words)
     assert (done.exit_code, done.output) == (0, "")
     assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_runs_that_follow_on_each_other_are_drawn_one_after_the_other(
+    run_once: RunOnce, tmp_path: Path
+) -> None:
+    run_once(body)
+    run_once(body)
+    runs_dir, sizes = ["--runs_dir", str(tmp_path / "runs")], []
+    for ids in (["1"], ["1", "2"]):
+        out = tmp_path / f"curve{len(ids)}.png"
+        done = CliRunner().invoke(main, [*ids, "--out", str(out), *runs_dir])
+        assert (done.exit_code, done.output) == (0, "")
+        sizes.append(out.read_bytes())
+    assert sizes[0] != sizes[1]
+    stages = [start for _, start in _stages([open_run(1, tmp_path / "runs")] * 2, "generation")]
+    assert stages == [0.0, 100.0]
 
 
 def test_what_cannot_be_drawn_is_one_line(run_once: RunOnce, tmp_path: Path) -> None:
