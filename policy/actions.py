@@ -23,6 +23,11 @@ def action_decoder(space: spaces.Space[Any], *, within_one: bool) -> tuple[int, 
     finite, taken as they are elsewhere, and clipped. ``Discrete``: the index of the largest output,
     the first of equals. ``MultiDiscrete``: that for each block. ``MultiBinary``: output > 0.
 
+    So a muscle excitation, in [0, 1], is 0.5 + y/2 of output y, whatever the output activation:
+    around half for an untrained network. With ``tanh`` it is the logistic function of twice the
+    sum; with ``discrete`` a whole tenth; with ``none`` a straight line that is cut off at 0 and 1;
+    with ``relu``, hardly ever negative, it leaves out the lower half.
+
     Args:
         space: the action space.
         within_one: outputs never leave [-1, 1], which spares clipping.

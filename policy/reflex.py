@@ -22,7 +22,11 @@ from policy.statistics import ObservationStatistics
 
 NUM_PARAMETERS = {"2D": 37, "3D": 46}
 OBSERVATION_SIZE = 339
-ACTION_SIZE = 22
+
+LEG_MUSCLES = ("HAB", "HAD", "HFL", "GLU", "HAM", "RF", "VAS", "BFSH", "GAS", "SOL", "TA")
+"""Of a leg, in the controller's order, right leg first: the walk-around environments' actions."""
+NINE_MUSCLES = ("HAM", "BFSH", "GLU", "HFL", "RF", "VAS", "GAS", "SOL", "TA")
+"""Those that a leg of the 2017 model has, in that model's order: `OpenSimRun-v0`'s actions."""
 
 # Where the walk-around observation (see `env.musculoskeletal.walk2d.Walk2D`) holds what the
 # controller reads. The muscles it feels are four of the eleven, each as force, length, velocity.
@@ -32,16 +36,25 @@ _FORCES = {"RF": 11 + 3 * 5, "VAS": 11 + 3 * 6, "GAS": 11 + 3 * 8, "SOL": 11 + 3
 
 
 class ReflexActor:
-    """Reads muscles, joints and ground contact; answers with 22 muscle excitations.
+    """Reads muscles, joints and ground contact; answers with muscle excitations.
 
     theta is the offset from all ones, the controller's neutral setting, where every parameter has
     the size that its authors scaled it to. Observations are physical quantities to it, and
     statistics are not used.
 
+    ==== ========== ======================================================================
+    mode parameters what it does
+    ==== ========== ======================================================================
+    2D   37         walks in the sagittal plane; hip abductors and adductors hold constant
+    3D   46         these balance it sideways, by nine more parameters
+    ==== ========== ======================================================================
+
+    The 2017 model has no hip abductors and adductors: it takes the other nine excitations of a leg.
+
     Args:
-        observation_space: a walk-around environment's, ``(339,)``.
-        action_space: ``(22,)``.
-        options: ``mode``: ``2D`` (the default, 37 parameters) or ``3D`` (46).
+        observation_space: a walk-around environment's or ``OpenSimRun-v0``'s ``walk``, ``(339,)``.
+        action_space: ``(22,)``, in the order of `LEG_MUSCLES`, or ``(18,)``, of `NINE_MUSCLES`.
+        options: ``mode``: ``2D`` (the default) or ``3D``, which needs all 22 muscles.
 
     Raises:
         ConfigError: another space, option or mode.
@@ -57,15 +70,15 @@ class ReflexActor:
         action_space: spaces.Space[Any],
         options: Mapping[str, OptionValue],
     ) -> None:
-        if observation_space.shape != (OBSERVATION_SIZE,) or action_space.shape != (ACTION_SIZE,):
-            raise ConfigError(
-                "policy reflex walks OpenSimWalk2D-v0 and its kin, of 339 observations and 22 "
-                f"actions, without history; this environment has {observation_space.shape} and "
-                f"{action_space.shape}"
-            )
+        self._places = _places(observation_space, action_space)
         mode = str(options.get("mode", "2D"))
         if mode not in NUM_PARAMETERS or set(options) - {"mode"}:
             raise ConfigError(f"options of policy reflex: {dict(options)}; known: mode=2D, mode=3D")
+        if mode == "3D" and self._places is not None:
+            raise ConfigError(
+                "policy reflex in mode=3D balances by hip abductors and adductors, which a model "
+                "of 18 muscles has not: use mode=2D"
+            )
         self.num_parameters = NUM_PARAMETERS[mode]
         self._controller = _controller(mode)
         self._parameters = np.ones(self.num_parameters)
@@ -91,9 +104,33 @@ class ReflexActor:
         self._controller.reset()
 
     def act(self, observation: NDArray[np.float64]) -> NDArray[np.float64]:
-        """``(22,)`` float64 in [0.01, 1], from ``(339,)``."""
+        """``(22,)`` or ``(18,)`` float64 in [0.01, 1], from ``(339,)``."""
         write_senses(observation.tolist(), self._senses)
-        return np.array(self._controller.update(self._senses))
+        excitations = np.array(self._controller.update(self._senses))
+        return excitations if self._places is None else excitations[self._places]
+
+
+def _places(
+    observation_space: spaces.Space[Any], action_space: spaces.Space[Any]
+) -> NDArray[np.intp] | None:
+    """Which of the controller's excitations make an action; ``None``: all, as they come.
+
+    Raises `ConfigError` for spaces that the controller cannot stand between.
+    """
+    num_muscles = len(LEG_MUSCLES)
+    sizes = {(2 * num_muscles,): None, (2 * len(NINE_MUSCLES),): NINE_MUSCLES}
+    if observation_space.shape != (OBSERVATION_SIZE,) or action_space.shape not in sizes:
+        raise ConfigError(
+            "policy reflex reads the walk-around observation of 339 numbers, without history, and "
+            "drives 22 or 18 muscles: expected OpenSimWalk2D-v0, OpenSimWalk3D-v0, or "
+            "OpenSimRun-v0 with env_options observation=walk; this environment has "
+            f"{observation_space.shape} and {action_space.shape}"
+        )
+    muscles = sizes[action_space.shape]
+    if muscles is None:
+        return None
+    leg = [LEG_MUSCLES.index(muscle) for muscle in muscles]
+    return np.array(leg + [num_muscles + place for place in leg])
 
 
 def write_senses(observation: list[float], senses: dict[str, Any]) -> None:

@@ -3,56 +3,90 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
-from gymnasium.spaces import Box
+from gymnasium.spaces import Box, Discrete
 
 pytest.importorskip("opensim")
 pytest.importorskip("osim")
 
 from env import registry
+from env.musculoskeletal.model import import_opensim, osim_rl_folder
 from env.rollout import run_episode
 from env.spec import EnvSpec
 from errors import ConfigError
 from policy.actor import build_actor
-from policy.reflex import ReflexActor
+from policy.reflex import LEG_MUSCLES, ReflexActor
 from policy.spec import PolicySpec
 
 OBSERVATIONS = Box(-np.inf, np.inf, (339,), np.float64)
 ACTIONS = Box(0, 1, (22,), np.float32)
 
-LEG_MUSCLES = ("HAB", "HAD", "HFL", "GLU", "HAM", "RF", "VAS", "BFSH", "GAS", "SOL", "TA")
 
-
-def actor(**options: str) -> ReflexActor:
-    made = ReflexActor(OBSERVATIONS, ACTIONS, options)
+def actor(actions: Box = ACTIONS, **options: str) -> ReflexActor:
+    made = ReflexActor(OBSERVATIONS, actions, options)
     made.load(np.zeros(made.num_parameters, np.float32), None)
     made.reset(np.random.default_rng(0))
     return made
 
 
-def as_dictionary(observation: np.ndarray) -> dict[str, object]:
-    """osim-rl's dictionary, rebuilt in the order in which its own `get_observation` flattens it."""
-    values = iter(observation.tolist()[242:])
-    pelvis = {name: next(values) for name in ("height", "pitch", "roll")}
-    result: dict[str, object] = {"pelvis": {**pelvis, "vel": [next(values) for _ in range(6)]}}
-    for leg in ("r_leg", "l_leg"):
-        joints = ("hip_abd", "hip", "knee", "ankle")
-        result[leg] = {
-            "ground_reaction_forces": [next(values) for _ in range(3)],
-            "joint": {name: next(values) for name in joints},
-            "d_joint": {name: next(values) for name in joints},
-            **{name: {key: next(values) for key in "flv"} for name in LEG_MUSCLES},
+def original_observer(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """osim-rl's walk-around environment, for what it makes of a state: without a simulation, which
+    seldom leans to all sides.
+    """
+    monkeypatch.setitem(sys.modules, "gym", gymnasium)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from osim.env.osim import L2M2019Env
+
+    observer = L2M2019Env.__new__(L2M2019Env)
+    for name in ("Fmax", "lopt"):
+        sizes = {muscle: 0.5 + 0.1 * i for i, muscle in enumerate(LEG_MUSCLES)}
+        setattr(observer, name, {"r_leg": sizes, "l_leg": sizes})
+    return observer
+
+
+MODEL_MUSCLES = (
+    *("abd", "add", "iliopsoas", "glut_max", "hamstrings", "rect_fem"),
+    *("vasti", "bifemsh", "gastroc", "soleus", "tib_ant"),
+)
+
+
+def random_state(rng: np.random.Generator) -> dict[str, Any]:
+    """What osim-rl reads from OpenSim: all axes turn, and the feet carry from 0 to 1.5 weights."""
+    weight_n = 75.16460000000001 * 9.80665
+    state: dict[str, Any] = {"v_tgt_field": rng.normal(size=(2, 11, 11))}
+    for part in ("body_pos", "body_vel"):
+        state[part] = {"pelvis": rng.normal(0, 0.7, 3).tolist()}
+    for part in ("joint_pos", "joint_vel"):
+        state[part] = {"ground_pelvis": rng.normal(0, 0.7, 6).tolist()}
+        for side in "rl":
+            for joint, axes in {"hip": 3, "knee": 1, "ankle": 1}.items():
+                state[part][f"{joint}_{side}"] = rng.normal(0, 0.7, axes).tolist()
+    state["forces"] = {f"foot_{side}": (rng.normal(0, 50, 24)).tolist() for side in "rl"}
+    for force in state["forces"].values():
+        force[1] = -weight_n * max(0.0, rng.uniform(-1.0, 1.5))
+    state["muscles"] = {
+        f"{muscle}_{side}": {
+            f"fiber_{what}": float(rng.uniform()) for what in ("force", "length", "velocity")
         }
-    assert next(values, None) is None
-    return result
+        for muscle in MODEL_MUSCLES
+        for side in "rl"
+    }
+    return state
 
 
 @pytest.mark.parametrize(("mode", "size"), [("2D", 37), ("3D", 46)])
-def test_the_flat_observation_gives_the_same_bits_as_the_dictionary(mode: str, size: int) -> None:
+def test_the_flat_observation_gives_the_same_bits_as_the_dictionary(
+    mode: str, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from osim.control.osim_loco_reflex_song2019 import OsimReflexCtrl
 
+    observer = original_observer(monkeypatch)
     rng = np.random.default_rng(11)
     theta = rng.normal(0, 0.3, size).astype(np.float32)
     ours = actor(mode=mode)
@@ -60,13 +94,30 @@ def test_the_flat_observation_gives_the_same_bits_as_the_dictionary(mode: str, s
     ours.load(theta, None)
     theirs = OsimReflexCtrl(mode=sys.intern(mode))
     theirs.set_control_params(1.0 + theta.astype(np.float64))
-    distinct = set()
+    actions = []
     for _ in range(300):
-        observation = rng.normal(0, 0.7, 339)
-        action = ours.act(observation)
-        assert (action == theirs.update(as_dictionary(observation))).all()
-        distinct.add(action.tobytes())
-    assert len(distinct) == 300
+        state = random_state(rng)
+        observer.get_state_desc = lambda state=state: state
+        actions.append(ours.act(np.array(observer.get_observation())))
+        assert (actions[-1] == theirs.update(observer.get_observation_dict())).all()
+    moved = np.ptp(actions, axis=0) > 0.1
+    sideways = [LEG_MUSCLES.index(name) + leg for leg in (0, 11) for name in ("HAB", "HAD")]
+    assert moved[sideways].all() == (mode == "3D")
+    assert np.delete(moved, sideways).all()
+
+
+def test_the_2017_model_gets_the_same_excitations_of_the_muscles_it_has() -> None:
+    whole, nine = actor(), actor(Box(0, 1, (18,), np.float32))
+    theta = np.random.default_rng(3).normal(0, 0.3, 37).astype(np.float32)
+    whole.load(theta, None)
+    nine.load(theta, None)
+    names = [f"{muscle}_{side}" for side in "rl" for muscle in MODEL_MUSCLES]
+    model = import_opensim().Model(str(osim_rl_folder() / "models" / "gait9dof18musc.osim"))
+    muscles = [muscle.getName() for muscle in model.getMuscles()]
+    assert len(muscles) == 18
+    for observation in np.random.default_rng(2).normal(0, 0.7, (50, 339)):
+        excitations = dict(zip(names, whole.act(observation), strict=True))
+        assert nine.act(observation).tolist() == [excitations[name] for name in muscles]
 
 
 def test_theta_zero_is_all_ones_and_falls_where_it_always_fell() -> None:
@@ -105,8 +156,17 @@ def test_theta_is_copied_and_checked() -> None:
 
 
 def test_it_refuses_other_spaces_and_options_in_one_line() -> None:
-    with pytest.raises(ConfigError, match=r"339 observations and 22 actions.*\(8,\)"):
-        ReflexActor(Box(-1, 1, (8,)), ACTIONS, {})
+    for observations, actions in [
+        (Box(-1, 1, (8,)), ACTIONS),
+        (OBSERVATIONS, Box(0, 1, (19,))),
+        (OBSERVATIONS, Discrete(22)),
+    ]:
+        said = r"OpenSimRun-v0 with env_options observation=walk; this environment has \("
+        with pytest.raises(ConfigError, match=said) as refused:
+            ReflexActor(observations, actions, {})
+        assert "\n" not in str(refused.value)
     for options in ({"mode": "4D"}, {"speed": 1.0}):
         with pytest.raises(ConfigError, match="known: mode=2D"):
             ReflexActor(OBSERVATIONS, ACTIONS, options)
+    with pytest.raises(ConfigError, match="18 muscles has not: use mode=2D"):
+        ReflexActor(OBSERVATIONS, Box(0, 1, (18,)), {"mode": "3D"})
