@@ -11,9 +11,9 @@ class PolicySpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A policy's architecture.
 
     Attributes:
-        network: ``linear``, ``feed_forward``, ``elman``, ``gru``, ``lstm``, ``reflex``,
-            ``random`` (its actions are drawn), or ``module.Class`` for a user's own
-            ``torch.nn.Module``.
+        network: ``linear``, ``feed_forward``, ``symmetric`` (one feed-forward network, mirrored for
+            the left side), ``elman``, ``gru``, ``lstm``, ``reflex``, ``random`` (its actions are
+            drawn), or ``module.Class`` for a user's own ``torch.nn.Module``.
         hidden_sizes: units of each hidden layer (recurrent kinds: of each recurrent layer).
         hidden_activation, output_activation: ``none``, ``tanh``, ``discrete``, ``relu``,
             ``gaussian`` or ``gaussian_fixed``.
