@@ -20,6 +20,7 @@ from env.rollout import run_episode
 from env.spec import EnvSpec
 from errors import ConfigError
 from policy.actor import build_actor
+from policy.mirror import Mirror
 from policy.reflex import LEG_MUSCLES, ReflexActor
 from policy.spec import PolicySpec
 
@@ -118,6 +119,33 @@ def test_the_2017_model_gets_the_same_excitations_of_the_muscles_it_has() -> Non
     for observation in np.random.default_rng(2).normal(0, 0.7, (50, 339)):
         excitations = dict(zip(names, whole.act(observation), strict=True))
         assert nine.act(observation).tolist() == [excitations[name] for name in muscles]
+
+
+def walkers_mirror() -> Mirror:
+    """What the reflexes read of a walker's plane of symmetry."""
+    index, sign = np.arange(339), np.ones(339)
+    index[251:295], index[295:339] = np.arange(295, 339), np.arange(251, 295)
+    sign[[244, 246, 249, 250]] = -1  # roll, leftward velocity, velocities of roll and yaw
+    return Mirror(index, sign, range(11), range(11, 22))
+
+
+@pytest.mark.parametrize("mode", ["2D", "3D"])
+def test_a_body_in_the_mirror_gets_the_same_reflexes_on_the_other_side(mode: str) -> None:
+    mirror, rng = walkers_mirror(), np.random.default_rng(6)
+    plain, mirrored = actor(mode=mode), actor(mode=mode)
+    theta = rng.normal(0, 0.3, plain.num_parameters).astype(np.float32)
+    unlike_sides = 0
+    for made in (plain, mirrored):
+        made.load(theta, None)
+    for step in range(200):
+        observation = rng.normal(0, 0.7, 339)
+        if step == 0:  # on both feet: the first stance, on the right one, is forgotten
+            observation[[253, 297]] = 0.5
+        action = plain.act(observation)
+        answer = mirrored.act(mirror.observation(observation))
+        np.testing.assert_array_equal(answer, mirror.action(action))
+        unlike_sides += (action != answer).any()
+    assert unlike_sides > 190
 
 
 def test_theta_zero_is_all_ones_and_falls_where_it_always_fell() -> None:
