@@ -25,7 +25,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         include: folder with modules of your own.
 
     The policy:
-        network: linear, feed_forward, elman, gru, lstm, reflex, or ``module.Class``.
+        network: linear, feed_forward, symmetric, elman, gru, lstm, reflex, random, or
+            ``module.Class``.
         hidden_sizes, hidden_activation, output_activation, network_options: its shape.
         normalize_observations, observed_fraction: running moments, and from what share of rollouts.
 
