@@ -152,6 +152,15 @@ def is_deterministic(spec: EnvSpec) -> bool:
     return own is not None and own.is_deterministic
 
 
+def needs_guard(spec: EnvSpec) -> bool:
+    """Whether its rollouts belong in a process of their own: OpenSim's simulators may hang, leak
+    or crash, and of a user's own environment nobody knows.
+    """
+    name = canonical_name(spec.name, _silent)
+    own = OWN_ENVS.get(name)
+    return ":" in name or (own is not None and own.entry_point.startswith(_OPENSIM))
+
+
 def score_options(spec: EnvSpec) -> dict[str, Any]:
     """Options of reset in which this environment's scores are stated."""
     own = OWN_ENVS.get(canonical_name(spec.name, _silent))
