@@ -120,6 +120,11 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         """For each muscle of the model, in its order, its place in the action."""
         return np.arange(len(self.model.muscles))
 
+    def _arrange(self) -> None:
+        """Change the model for the episode that is about to start, or draw what it will need from
+        ``self.np_random``; nothing by default.
+        """
+
     @abstractmethod
     def _start_pose(self) -> Pose:
         """Where an episode starts; what is random is drawn from ``self.np_random``."""
@@ -158,6 +163,7 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         Everything random is drawn from ``seed``.
         """
         super().reset(seed=seed)
+        self._arrange()
         pose_q, speed_u = self._own_pose or self._start_pose()
         self.model.start(pose_q, speed_u, _episode_integration(options))
         self._terms = {}
