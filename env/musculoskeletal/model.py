@@ -103,6 +103,7 @@ class MuscleModel:
         self._prescribe_constants()
         self.model.initSystem()
         self._excitations = self._prescribed_constants()
+        self._velocity_stage = opensim.Stage(opensim.Stage.Velocity)
         self._manager: Any = None
         self.state: Any = None
         self.num_steps = 0
@@ -195,6 +196,9 @@ class MuscleModel:
             RuntimeError: OpenSim's own message, where the integration fails.
         """
         self.num_steps += 1
+        if self._fresh_derivatives:
+            # Whoever observed accelerations, or controls, has had them computed for the old action.
+            self.state.invalidateAllCacheAtOrAbove(self._velocity_stage)
         self.state = self._manager.integrate(STEP_S * self.num_steps)
         if not self._fresh_derivatives:
             self.model.realizeAcceleration(self.state)
