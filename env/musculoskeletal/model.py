@@ -6,7 +6,10 @@ for the same purpose is in its ``osim/env/osim.py``; comments name what is wrong
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ def import_opensim() -> Any:
     Raises:
         EnvUnavailable: it is not installed, or does not load on this machine.
     """
+    _bind_libraries()
     try:
         import opensim
     except ImportError as error:
@@ -39,6 +43,24 @@ def import_opensim() -> Any:
     opensim.Logger.removeFileSink()
     opensim.Logger.setLevelString("error")
     return opensim
+
+
+def _bind_libraries() -> None:
+    """Load OpenSim's libraries before the extension modules that Python talks to.
+
+    The wheel's extension modules, `_simbody.so` first of all, bring copies of Simbody's inline
+    functions that were compiled without optimisation. Whatever is loaded first in the name of such
+    a module is bound to its copies, Simbody's own inner loops too. Libraries that are loaded by
+    themselves are bound to their own: the same numbers to the bit, in a sixth less time.
+    """
+    if "opensim" in sys.modules or not sys.platform.startswith("linux"):
+        return
+    spec = importlib.util.find_spec("opensim")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        # It needs all the others that a simulation runs in, and so brings them. A wheel without it
+        # is only slower.
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(str(Path(folder) / "libosimTools.so"))
 
 
 def osim_rl_folder() -> Path:
