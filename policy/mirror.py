@@ -116,7 +116,7 @@ class Mirror:
         )
 
 
-class MirroredBox(spaces.Box):
+class MirroredBox(spaces.Box[Any]):
     """A `gymnasium.spaces.Box` of one axis, whose environment has a plane of symmetry.
 
     Two are equal where their mirrors are, too; to a plain ``Box`` it is equal as a ``Box`` is.
