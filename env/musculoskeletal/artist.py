@@ -14,6 +14,8 @@ from env.musculoskeletal.scene import SkeletonScene, drawing_window
 from env.musculoskeletal.snapshot import Snapshot
 from env.musculoskeletal.stick_figure import StickFigure
 
+_NAMED = 5
+
 
 class Artist(Protocol):
     """Turns snapshots of one model into pictures."""
@@ -28,8 +30,8 @@ class Artist(Protocol):
 
 
 def find_artist(model: MuscleModel, notice: Callable[[str], None]) -> Artist:
-    """A `SkeletonScene` where VTK can draw, else a `StickFigure`, of which ``notice`` is told in a
-    line that says what to install.
+    """A `SkeletonScene` where VTK can draw and there are bones to draw, else a `StickFigure`.
+    ``notice`` is told in a line what is missing and what to do about it.
     """
     try:
         import vtkmodules  # noqa: F401
@@ -40,4 +42,20 @@ def find_artist(model: MuscleModel, notice: Callable[[str], None]) -> Artist:
     if window is None:
         notice(f"without bones: no OpenGL that draws off screen on this machine: {INSTALL_GL}")
         return StickFigure(model)
-    return SkeletonScene(model, window)
+    scene = SkeletonScene(model, window)
+    if scene.missing:
+        notice(_missing_line(model, scene.missing))
+    if scene.has_bones:
+        return scene
+    if not scene.missing:
+        notice(f"without bones: model {model.path.name} names no meshes; lines instead")
+    scene.close()
+    return StickFigure(model)
+
+
+def _missing_line(model: MuscleModel, missing: list[str]) -> str:
+    named = ", ".join(missing[:_NAMED]) + (", ..." if len(missing) > _NAMED else "")
+    return (
+        f"without {len(missing)} meshes of {model.path.name} ({named}): "
+        f"put them into a folder Geometry beside it, as .vtp, .obj or .stl"
+    )

@@ -207,7 +207,7 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         """Where everything is now, to be drawn at any later time."""
         from env.musculoskeletal.snapshot import take_snapshot
 
-        return take_snapshot(self.model, self.distance_m, self._total_reward)
+        return take_snapshot(self.model)
 
     def artist(self, notice: Callable[[str], None] = gymnasium.logger.warn) -> Artist:
         """Who draws this environment's snapshots: bones, or lines where ``notice`` is told why."""

@@ -1,7 +1,7 @@
 """Bones, muscles and ground, drawn off screen by VTK.
 
-Bone meshes come with osim-rl (``osim/models/Geometry/*.vtp``); each is placed by its body's pose
-in a `Snapshot`. Muscles are tubes along their paths, from blue at rest to red at full activation.
+Bones are the model's own solids (`env.musculoskeletal.geometry`), each placed by its body's pose in
+a `Snapshot`. Muscles are tubes along their paths, from blue at rest to red at full activation.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import math
 import platform
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from env.musculoskeletal.model import MuscleModel, osim_rl_folder
+from env.musculoskeletal.geometry import GROUND, Piece, pieces
+from env.musculoskeletal.model import MuscleModel
 from env.musculoskeletal.snapshot import Snapshot
+from env.musculoskeletal.solids import joined, surface
+from env.musculoskeletal.sticks import view_of
 
 WIDTH, HEIGHT = 640, 480
 
@@ -31,6 +33,11 @@ _AT_REST, _ACTIVE = np.array([0.22, 0.38, 0.85]), np.array([0.95, 0.08, 0.08])
 _SHADOW_SLANT = (0.25, -0.55)
 _PATH_RADIUS_M = 0.0075
 _LENGTH_OF_FLOOR_M = 24.0
+_VIEW_ANGLE_DEG = 29.0
+# Where the camera stands, as a direction. A fixed model is seen from the side: a target and the
+# hand that reaches for it, at different depths, are to cover each other.
+_BESIDE_A_WALKER = np.array([0.8, 0.4, 3.9])
+_BESIDE_A_FIXED_MODEL = np.array([0.15, 0.1, 3.9])
 
 _PROBE = """
 import sys
@@ -66,11 +73,15 @@ def drawing_window() -> str | None:
 
 
 class SkeletonScene:
-    """Draws snapshots of one model, the camera beside the pelvis.
+    """Draws snapshots of one model: see `env.musculoskeletal.sticks.view_of` for the camera.
 
     Args:
         model: whose bones and muscles these are.
         window: VTK's class, from `drawing_window`.
+
+    Attributes:
+        missing: mesh files that the model names and nobody has, or that VTK cannot read.
+        has_bones: whether any solid is drawn.
     """
 
     def __init__(self, model: MuscleModel, window: str) -> None:
@@ -79,6 +90,7 @@ class SkeletonScene:
         from vtkmodules.vtkRenderingCore import vtkRenderer
 
         vtkLogger.SetStderrVerbosity(vtkLogger.VERBOSITY_OFF)
+        self._view = view_of(model)
         self._renderer = vtkRenderer()
         self._renderer.GradientBackgroundOn()
         self._renderer.SetBackground(*_SKY_LOW)
@@ -90,27 +102,42 @@ class SkeletonScene:
         self._window.SetSize(WIDTH, HEIGHT)
         self._window.AddRenderer(self._renderer)
         self._add_lights()
-        self._floor = self._add_floor()
-        self._bones = self._add_bones(model)
+        self._floor = None if self._view.floor_m is None else self._add_floor()
+        found, self.missing = pieces(model)
+        self._bones = self._add_bones(found)
         self._muscles = _Muscles(self._renderer)
+
+    @property
+    def has_bones(self) -> bool:
+        """Whether any solid is drawn."""
+        return bool(self._bones)
 
     def draw(self, snapshot: Snapshot) -> NDArray[np.uint8]:
         """``(480, 640, 3)`` uint8, rows from the top."""
-        for body, local_44, bone, shadow in self._bones:
-            pose_44 = snapshot.bodies_b44[body] @ local_44
-            bone.DeepCopy(pose_44.ravel())
-            shadow.DeepCopy((_ON_THE_FLOOR_44 @ pose_44).ravel())
+        for body, bone in self._bones:
+            bone.place(np.eye(4) if body == GROUND else snapshot.bodies_b44[body])
         self._muscles.place(snapshot)
-        # Whole tiles, so that the floor seems to stand still.
-        self._floor.SetPosition(2 * math.floor(snapshot.distance_m / 2), 0, 0)
-        camera = self._renderer.GetActiveCamera()
-        camera.SetFocalPoint(snapshot.distance_m + 0.1, 0.9, 0)
-        camera.SetPosition(snapshot.distance_m + 0.9, 1.3, 3.9)
-        camera.SetViewUp(0, 1, 0)
-        camera.SetViewAngle(29)
-        self._renderer.ResetCameraClippingRange()
+        self._look(self._view.focus(snapshot.bodies_b44))
         self._window.Render()
         return self._pixels()
+
+    def _look(self, focus: NDArray[np.float64]) -> None:
+        view = self._view
+        offset = _BESIDE_A_WALKER
+        if self._floor is None:
+            offset = _BESIDE_A_FIXED_MODEL
+        else:
+            # Whole tiles, so that the floor seems to stand still.
+            self._floor.SetPosition(
+                2 * math.floor(focus[0] / 2), view.floor_m, 2 * math.floor(focus[2] / 2)
+            )
+        distance_m = view.height_m / 2 / math.tan(math.radians(_VIEW_ANGLE_DEG / 2))
+        camera = self._renderer.GetActiveCamera()
+        camera.SetFocalPoint(*focus)
+        camera.SetPosition(*(focus + distance_m * offset / np.linalg.norm(offset)))
+        camera.SetViewUp(0, 1, 0)
+        camera.SetViewAngle(_VIEW_ANGLE_DEG)
+        self._renderer.ResetCameraClippingRange()
 
     def close(self) -> None:
         """Let go of the graphics context."""
@@ -166,41 +193,84 @@ class SkeletonScene:
         self._renderer.AddActor(floor)
         return floor
 
-    def _add_bones(self, model: MuscleModel) -> list[tuple[int, NDArray[np.float64], Any, Any]]:
-        """For each mesh: its body, its place in it, and the matrices of mesh and shadow."""
+    def _add_bones(self, found: list[Piece]) -> list[tuple[int, _Solid]]:
+        """One solid for all pieces of a body that look the same."""
+        alike: dict[tuple[Any, ...], list[tuple[Any, NDArray[np.float64]]]] = {}
+        for piece in found:
+            shape = surface(piece.shape)
+            if not shape.GetNumberOfPoints():
+                self.missing.append(str(piece.shape))
+                continue
+            looks = (piece.body, piece.colour or _BONE, piece.opacity)
+            alike.setdefault(looks, []).append((shape, piece.place_44))
+        return [
+            (body, _Solid(self._renderer, joined(shapes), colour, opacity, self._view.floor_m))
+            for (body, colour, opacity), shapes in alike.items()
+        ]
+
+
+class _Solid:
+    """What a body carries, and its shadow where there is a floor."""
+
+    def __init__(
+        self,
+        renderer: Any,
+        shape: Any,
+        colour: tuple[float, float, float],
+        opacity: float,
+        floor_m: float | None,
+    ) -> None:
         from vtkmodules.vtkRenderingCore import vtkPolyDataMapper
 
-        bones = []
-        for body, file, local_44 in _meshes(model):
-            mesh = _mesh(file)
-            if mesh is None:
-                continue
-            mapper = vtkPolyDataMapper()
-            mapper.SetInputData(mesh)
-            mapper.ScalarVisibilityOff()
-            bone = self._add_mesh(mapper, is_shadow=False)
-            bones.append((body, local_44, bone, self._add_mesh(mapper, is_shadow=True)))
-        return bones
+        mapper = vtkPolyDataMapper()
+        mapper.SetInputData(shape)
+        mapper.ScalarVisibilityOff()
+        self._pose = _add_actor(renderer, mapper, _matte(colour, opacity))
+        self._shadow, self._shadow_44 = None, np.eye(4)
+        if floor_m is not None:
+            self._shadow = _add_actor(renderer, mapper, _flat(_SHADOW))
+            self._shadow_44 = _shadow_on(floor_m)
 
-    def _add_mesh(self, mapper: Any, *, is_shadow: bool) -> Any:
-        from vtkmodules.vtkCommonMath import vtkMatrix4x4
-        from vtkmodules.vtkRenderingCore import vtkActor
+    def place(self, pose_44: NDArray[np.float64]) -> None:
+        """Move it to ``(4, 4)`` in ground."""
+        self._pose.DeepCopy(pose_44.ravel())
+        if self._shadow is not None:
+            self._shadow.DeepCopy((self._shadow_44 @ pose_44).ravel())
 
-        actor, matrix = vtkActor(), vtkMatrix4x4()
-        actor.SetMapper(mapper)
-        actor.SetUserMatrix(matrix)
-        appearance = actor.GetProperty()
-        if is_shadow:
-            appearance.LightingOff()
-            appearance.SetColor(*_SHADOW)
-        else:
-            appearance.SetColor(*_BONE)
-            appearance.SetInterpolationToGouraud()
-            appearance.SetAmbient(0.22)
-            appearance.SetDiffuse(0.85)
-            appearance.SetSpecular(0.08)
-        self._renderer.AddActor(actor)
-        return matrix
+
+def _add_actor(renderer: Any, mapper: Any, appearance: Any) -> Any:
+    """The matrix that places what ``mapper`` draws."""
+    from vtkmodules.vtkCommonMath import vtkMatrix4x4
+    from vtkmodules.vtkRenderingCore import vtkActor
+
+    actor, matrix = vtkActor(), vtkMatrix4x4()
+    actor.SetMapper(mapper)
+    actor.SetProperty(appearance)
+    actor.SetUserMatrix(matrix)
+    renderer.AddActor(actor)
+    return matrix
+
+
+def _matte(colour: tuple[float, float, float], opacity: float) -> Any:
+    from vtkmodules.vtkRenderingCore import vtkProperty
+
+    appearance = vtkProperty()
+    appearance.SetColor(*colour)
+    appearance.SetOpacity(opacity)
+    appearance.SetInterpolationToGouraud()
+    appearance.SetAmbient(0.22)
+    appearance.SetDiffuse(0.85)
+    appearance.SetSpecular(0.08)
+    return appearance
+
+
+def _flat(colour: tuple[float, float, float]) -> Any:
+    from vtkmodules.vtkRenderingCore import vtkProperty
+
+    appearance = vtkProperty()
+    appearance.LightingOff()
+    appearance.SetColor(*colour)
+    return appearance
 
 
 class _Muscles:
@@ -226,6 +296,8 @@ class _Muscles:
 
     def place(self, snapshot: Snapshot) -> None:
         """Move the tubes to where ``snapshot`` has the muscles."""
+        if not snapshot.paths:
+            return
         from vtkmodules.vtkCommonCore import vtkPoints
         from vtkmodules.vtkCommonDataModel import vtkCellArray
 
@@ -258,14 +330,17 @@ def activation_colours(activations: NDArray[np.float64]) -> NDArray[np.uint8]:
     return colours.astype(np.uint8)
 
 
-_ON_THE_FLOOR_44 = np.array(
-    [
-        [1, _SHADOW_SLANT[0], 0, 0],
-        [0, 0, 0, 0.003],
-        [0, _SHADOW_SLANT[1], 1, 0],
-        [0, 0, 0, 1],
-    ]
-)
+def _shadow_on(floor_m: float) -> NDArray[np.float64]:
+    """``(4, 4)``, throws points along the light onto the floor, a little above it."""
+    across, along = _SHADOW_SLANT
+    return np.array(
+        [
+            [1, across, 0, -across * floor_m],
+            [0, 0, 0, floor_m + 0.003],
+            [0, along, 1, -along * floor_m],
+            [0, 0, 0, 1],
+        ]
+    )
 
 
 def _checkerboard() -> Any:
@@ -278,40 +353,3 @@ def _checkerboard() -> Any:
     colours = np.repeat(tiles.astype(np.uint8).reshape(-1, 1), 3, axis=1)
     image.GetPointData().SetScalars(_bridge().numpy_to_vtk(colours, deep=True))
     return image
-
-
-@functools.cache
-def _mesh(file: Path) -> Any:
-    """The mesh with smooth normals, or ``None`` where osim-rl has no such file."""
-    from vtkmodules.vtkFiltersCore import vtkPolyDataNormals
-    from vtkmodules.vtkIOXML import vtkXMLPolyDataReader
-
-    if not file.is_file():
-        return None
-    reader = vtkXMLPolyDataReader()
-    reader.SetFileName(str(file))
-    normals = vtkPolyDataNormals()
-    normals.SetInputConnection(reader.GetOutputPort())
-    normals.SplittingOff()
-    normals.Update()
-    return normals.GetOutput()
-
-
-def _meshes(model: MuscleModel) -> list[tuple[int, Path, NDArray[np.float64]]]:
-    """Each mesh of the model: index of its body, its file, its ``(4, 4)`` place in the body."""
-    from env.musculoskeletal.model import import_opensim
-
-    opensim = import_opensim()
-    folder = osim_rl_folder() / "models" / "Geometry"
-    bodies = model.model.getBodySet()
-    meshes = []
-    for i in range(bodies.getSize()):
-        body = bodies.get(i)
-        for j in range(body.getPropertyByName("attached_geometry").size()):
-            mesh = opensim.Mesh.safeDownCast(body.get_attached_geometry(j))
-            if mesh is None:
-                continue
-            scale = mesh.get_scale_factors()
-            local_44 = np.diag([scale.get(0), scale.get(1), scale.get(2), 1.0])
-            meshes.append((i, folder / Path(mesh.get_mesh_file()).name, local_44))
-    return meshes

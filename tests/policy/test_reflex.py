@@ -156,7 +156,7 @@ def test_theta_zero_is_all_ones_and_falls_where_it_always_fell() -> None:
     episode = run_episode(env, made, seed=0, policy_seed=0, max_steps=1000)
     assert episode.fitness == pytest.approx(18.977, abs=0.005)
     assert episode.length == 121
-    assert env.unwrapped.snapshot().distance_m == pytest.approx(1.758, abs=0.001)
+    assert env.unwrapped.distance_m == pytest.approx(1.758, abs=0.001)
     again = run_episode(env, made, seed=1, policy_seed=2, max_steps=1000)
     assert (again.fitness, again.length) == (episode.fitness, 121)
 
