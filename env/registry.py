@@ -6,8 +6,8 @@ import copy
 import importlib
 import re
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,29 @@ Notice = Callable[[str], None]
 
 @dataclass(frozen=True)
 class OwnEnv:
-    """An environment of this project: where its class is, and its episode cap in steps."""
+    """An environment of this project.
+
+    Attributes:
+        entry_point: where its class is.
+        max_steps: episode cap, without options.
+        is_deterministic: whether all its episodes start and go alike, without options.
+        max_steps_at: the cap at difficulties where it is another.
+        random_at: difficulties at which a deterministic one is not.
+    """
 
     entry_point: str
     max_steps: int
     is_deterministic: bool = False
+    max_steps_at: Mapping[int, int] = field(default_factory=dict)
+    random_at: tuple[int, ...] = ()
+
+    def max_steps_with(self, options: Mapping[str, Any]) -> int:
+        """Episode cap of the environment made with these options."""
+        return self.max_steps_at.get(_difficulty(options), self.max_steps)
+
+    def is_deterministic_with(self, options: Mapping[str, Any]) -> bool:
+        """Whether it is deterministic when made with these options."""
+        return self.is_deterministic and _difficulty(options) not in self.random_at
 
 
 OWN_ENVS = {
@@ -43,7 +61,34 @@ OWN_ENVS = {
     "PartiallyObservableCartPoleEasy-v0": OwnEnv(
         "env.partially_observable:PartiallyObservableCartPoleEasy", 500
     ),
-    "OpenSimWalk2D-v0": OwnEnv("env.musculoskeletal.walk2d:Walk2D", 1000, is_deterministic=True),
+    "OpenSimWalk2D-v0": OwnEnv(
+        "env.musculoskeletal.walk2d:Walk2D",
+        1000,
+        is_deterministic=True,
+        max_steps_at={3: 2500},
+        random_at=(1, 2, 3),
+    ),
+    "OpenSimWalk3D-v0": OwnEnv(
+        "env.musculoskeletal.walk3d:Walk3D",
+        1000,
+        is_deterministic=True,
+        max_steps_at={3: 2500},
+        random_at=(1, 2, 3),
+    ),
+    "OpenSimArm2D-v0": OwnEnv("env.musculoskeletal.arm2d:Arm2D", 200),
+    "OpenSimRun-v0": OwnEnv(
+        "env.musculoskeletal.run:Run", 1000, is_deterministic=True, random_at=(1, 2)
+    ),
+    "OpenSimProsthetics-v0": OwnEnv(
+        "env.musculoskeletal.prosthetics:Prosthetics",
+        300,
+        is_deterministic=True,
+        max_steps_at={1: 1000},
+        random_at=(1,),
+    ),
+    "OpenSimModel-v0": OwnEnv(
+        "env.musculoskeletal.any_model:AnyModel", 1000, is_deterministic=True
+    ),
 }
 
 OLD_NAMES = {
@@ -73,6 +118,7 @@ _NAMESPACE_INSTALLS = {
 }
 
 _OPENSIM = "env.musculoskeletal"
+_OF_THE_USERS_OWN = ("model", "reward", "pose")
 _VERSIONED = re.compile(r"(?P<base>(?:[\w-]+/)?[\w.-]+?)(?:-v(?P<version>\d+))?")
 
 
@@ -80,7 +126,9 @@ def register_own() -> None:
     """Tell Gymnasium our ids. Loads none of the environments; may be called again."""
     for name, own in OWN_ENVS.items():
         if name not in gym.registry:
-            gym.register(name, own.entry_point, max_episode_steps=own.max_steps)
+            # Those on OpenSim end by themselves, at a time that depends on their options.
+            limit = None if own.entry_point.startswith(_OPENSIM) else own.max_steps
+            gym.register(name, own.entry_point, max_episode_steps=limit)
 
 
 def canonical_name(name: str, notice: Notice) -> str:
@@ -140,16 +188,19 @@ def time_limit(spec: EnvSpec, include: Path | None = None) -> int | None:
 
     Raises as `make` does for an unknown name.
     """
+    declared = _declaration(spec, include)
+    own = OWN_ENVS.get(declared.id)
+    limit = own.max_steps_with(spec.options) if own else declared.max_episode_steps
     # An environment that ends by itself after time_limit_steps was asked for that many.
-    own = spec.options.get("time_limit_steps", _declaration(spec, include).max_episode_steps)
-    caps = [cap for cap in (spec.max_ep_length, own) if isinstance(cap, int)]
-    return min(caps, default=None)
+    asked = spec.options.get("time_limit_steps")
+    caps = [spec.max_ep_length, limit if asked is None else asked]
+    return min((cap for cap in caps if isinstance(cap, int)), default=None)
 
 
 def is_deterministic(spec: EnvSpec) -> bool:
     """Whether neither reset nor step depends on the seed."""
     own = OWN_ENVS.get(canonical_name(spec.name, _silent))
-    return own is not None and own.is_deterministic
+    return own is not None and own.is_deterministic_with(spec.options)
 
 
 def needs_guard(spec: EnvSpec) -> bool:
@@ -166,6 +217,12 @@ def score_options(spec: EnvSpec) -> dict[str, Any]:
     own = OWN_ENVS.get(canonical_name(spec.name, _silent))
     is_opensim = own is not None and own.entry_point.startswith(_OPENSIM)
     return {"preset": "exact"} if is_opensim else {}
+
+
+def _difficulty(options: Mapping[str, Any]) -> int:
+    """As an option says it; whether there is such a one is for the environment to say."""
+    difficulty = options.get("difficulty")
+    return difficulty if isinstance(difficulty, int) else 0
 
 
 def _silent(_line: str) -> None:
@@ -228,7 +285,10 @@ def _build(
         with warnings.catch_warnings():
             # pygame's import warns of pkg_resources; nothing a user of ours could do about it
             warnings.simplefilter("ignore")
-            return gym.make(declared, disable_env_checker=True, **options)
+            env: gym.Env[Any, Any] = gym.make(declared, disable_env_checker=True, **options)
+            if entry_point.startswith(_OPENSIM) and any(map(options.get, _OF_THE_USERS_OWN)):
+                env.get_wrapper_attr("rehearse")()
+            return env
     except (ImportError, gym.error.DependencyNotInstalled) as error:
         hints = [hint for prefix, hint in _INSTALLS.items() if entry_point.startswith(prefix)]
         raise EnvUnavailable(
@@ -246,15 +306,25 @@ def _build(
 
 def _of_the_users_own(options: dict[str, Any], include: Path | None) -> dict[str, Any]:
     """What the options of an OpenSim environment name in the user's folder: a function to reward
-    with, and a model file.
+    with, and a model file, which may also be one of osim-rl's by its bare name.
     """
     own: dict[str, Any] = {}
     reward, model = options.get("reward"), options.get("model")
     if reward is not None:
         own["reward"] = import_function(reward, include)
     if model is not None:
-        own["model"] = included_file(model, include)
+        own["model"] = _bundled_model(str(model), include) or included_file(model, include)
     return own
+
+
+def _bundled_model(name: str, include: Path | None) -> Path | None:
+    """osim-rl's model of this file name, unless the user's folder has one of that name."""
+    from env.musculoskeletal.model import osim_rl_folder
+
+    if "/" in name or "\\" in name or (include is not None and (include / name).is_file()):
+        return None
+    path = osim_rl_folder() / "models" / name
+    return path if path.suffix == ".osim" and path.is_file() else None
 
 
 def _quieten_mujoco() -> None:

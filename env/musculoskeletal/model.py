@@ -161,6 +161,38 @@ class MuscleModel:
         self.model.initSystem()
         self._excitations = self._prescribed_constants()
 
+    def require(
+        self,
+        reader: str,
+        *,
+        bodies: Sequence[str] = (),
+        coordinates: Sequence[str] = (),
+        forces: Sequence[str] = (),
+        muscles: Sequence[str] = (),
+    ) -> None:
+        """Make sure that the model has what ``reader`` reads of it.
+
+        Raises:
+            ConfigError: it has not; the message names all that is missing.
+        """
+        kinds = (
+            ("body", self.model.getBodySet(), bodies),
+            ("coordinate", self.model.getCoordinateSet(), coordinates),
+            ("force", self.model.getForceSet(), forces),
+            ("muscle", self.model.getMuscles(), muscles),
+        )
+        missing = [
+            f"{kind} {name}"
+            for kind, parts, names in kinds
+            for name in names
+            if not parts.contains(name)
+        ]
+        if missing:
+            raise ConfigError(
+                f"model {self.path.name} lacks what {reader} reads: {', '.join(missing)}; "
+                "OpenSimModel-v0 takes any model"
+            )
+
     def set_excitations(self, values: Sequence[float]) -> None:
         """Hold these muscle excitations, Python floats in [0, 1], from now on."""
         for function, value in zip(self._excitations, values, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
@@ -17,7 +18,7 @@ from env.musculoskeletal.integration import Integration, choose_integration
 from env.musculoskeletal.model import STEP_S, MuscleModel, osim_rl_folder
 from env.musculoskeletal.own_reward import Moment, OwnReward, own_terms
 from env.musculoskeletal.pose import posed
-from errors import ConfigError
+from errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from env.musculoskeletal.artist import Artist
@@ -87,6 +88,7 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         options: SimulationOptions,
         prepare: Callable[[Any, Any], None] | None = None,
     ) -> None:
+        _check_known(options)
         limit = options.get("time_limit_steps")
         self._time_limit_steps = _checked_limit(time_limit_steps if limit is None else limit)
         self.render_mode = _checked_render_mode(options.get("render_mode"))
@@ -101,9 +103,9 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
             fresh_derivatives=bool(options.get("fresh_derivatives", False)),
             prepare=prepare,
         )
+        self._muscle_places = self._action_order()
         pose = options.get("pose")
         self._own_pose = None if pose is None else self._pose_of(pose)
-        self._muscle_places = self._action_order()
         self.action_space = spaces.Box(0.0, 1.0, (len(self._muscle_places),), np.float32)
         self._excitations: NDArray[np.float64] = np.zeros(len(self._muscle_places))
         self._terms: dict[str, float] = {}
@@ -168,8 +170,15 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         self.model.start(pose_q, speed_u, _episode_integration(options))
         self._terms = {}
         self._total_reward = 0.0
+        self._excitations[:] = 0.0
         self._begin()
-        return self._observe(), self._info()
+        observation = self._observe()
+        if self._own_reward is not None:
+            # Not counted: a function with a memory of its own begins anew, and one that cannot
+            # work says so before anything has been simulated.
+            terms: Mapping[str, float] = defaultdict(float)
+            own_terms(self._own_reward, self._moment(observation, terms, terminated=False))
+        return observation, self._info()
 
     def step(
         self, action: NDArray[np.floating]
@@ -189,19 +198,26 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         truncated = self.model.num_steps >= self._time_limit_steps
         reward, self._terms = self._rewarded(succeeded=truncated and not terminated)
         if self._own_reward is not None:
-            moment = Moment(
-                observation,
-                self._excitations.copy(),
-                self._terms,
-                self.distance_m,
-                self.model.time_s,
-                terminated,
-                self.model,
-            )
+            moment = self._moment(observation, self._terms, terminated=terminated)
             self._terms = own_terms(self._own_reward, moment)
             reward = math.fsum(self._terms.values())
         self._total_reward += reward
         return observation, reward, terminated, truncated, self._info()
+
+    def rehearse(self) -> None:
+        """Start an episode to see whether the user's own model, pose and reward function work.
+
+        Raises:
+            ConfigError: they do not.
+        """
+        try:
+            self.reset(seed=0)
+            self._np_random = None  # the next reset without a seed is random again
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(
+                f"{type(self).__name__} cannot start with model {self.model.path.name}: "
+                f"{' '.join(str(error).split())[:300]}"
+            ) from error
 
     def snapshot(self) -> Snapshot:
         """Where everything is now, to be drawn at any later time."""
@@ -228,6 +244,19 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         if self._artist is not None:
             self._artist.close()
             self._artist = None
+
+    def _moment(
+        self, observation: NDArray[np.float64], terms: Mapping[str, float], *, terminated: bool
+    ) -> Moment:
+        return Moment(
+            observation,
+            self._excitations.copy(),
+            terms,
+            self.distance_m,
+            self.model.time_s,
+            terminated,
+            self.model,
+        )
 
     def _excite(self, action: NDArray[np.floating]) -> None:
         # osim-rl takes an action that is too long without a word.
@@ -259,6 +288,16 @@ def check_difficulty(difficulty: int, known: range, env_name: str) -> int:
             f"difficulty={difficulty!r} of {env_name}: expected {known.start} to {known.stop - 1}"
         )
     return difficulty
+
+
+def _check_known(options: SimulationOptions) -> None:
+    known = SimulationOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"unknown option {name!r} of an OpenSim environment{did_you_mean(name, known)}; "
+                f"common to all: {', '.join(known)}"
+            )
 
 
 def _episode_integration(options: dict[str, Any] | None) -> Integration | None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from env.musculoskeletal.model import MuscleModel
+from policy.included import one_line
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,13 @@ class Moment:
 
 
 OwnReward = Callable[[Moment], Any]
-"""Answers with the step's reward, a number, or with its terms by name, which are added up."""
+"""Answers with the step's reward, a number, or with its terms by name, which are added up and are
+metrics each.
+
+It is also called when an episode begins, with ``time_s`` 0, ``action`` 0 and all ``terms`` 0: that
+answer is checked and not counted. A function that remembers anything forgets it then, or an episode
+depends on those before.
+"""
 
 
 def own_terms(function: OwnReward, moment: Moment) -> dict[str, float]:
@@ -50,20 +58,18 @@ def own_terms(function: OwnReward, moment: Moment) -> dict[str, float]:
     try:
         answer = function(moment)
     except Exception as error:  # whatever a user's function does
-        raise ValueError(
-            f"reward function {name} raised {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"reward function {name} raised {one_line(error)}") from error
     terms = answer if isinstance(answer, Mapping) else {"own": answer}
-    checked = {}
-    for term, value in terms.items():
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if not isinstance(term, str) or not math.isfinite(number):
-            raise ValueError(
-                f"reward function {name} gave {term!r}: {value!r}; expected a finite number, or "
-                "finite numbers by name"
-            )
-        checked[term] = number
-    return checked
+    if not terms or not all(isinstance(term, str) and _is_finite(terms[term]) for term in terms):
+        raise ValueError(
+            f"reward function {name} answered {str(answer)[:100]!r}: expected a finite number, or "
+            "finite numbers by name"
+        )
+    return {term: float(value) for term, value in terms.items()}
+
+
+def _is_finite(value: object) -> bool:
+    # Truths, text and arrays of one element would pass through float() too.
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return False
+    return math.isfinite(value)

@@ -39,8 +39,29 @@ GRAVITY_M_S2 = 9.80665
 LEG_SIZE = 3 + 4 + 4 + 3 * len(MUSCLES)
 BODY_SIZE = 9 + 2 * LEG_SIZE
 
+_PELVIS_ANGLES = ("tilt", "list", "rotation")
+_PELVIS_PLACE = ("tx", "ty", "tz")
 _JOINT_COORDINATES = ("hip_adduction", "hip_flexion", "knee_angle", "ankle_angle")
 _JOINT_SIGNS = np.array([-1.0, -1.0, 1.0, -1.0])
+
+
+def require_walker(model: MuscleModel, reader: str) -> None:
+    """Make sure that ``model`` has the parts, by osim-rl's names, that a walker's observation,
+    reward and start pose need.
+
+    Raises:
+        ConfigError: it lacks some; the message names them, and ``reader``, who needs them.
+    """
+    model.require(
+        reader,
+        bodies=["pelvis"],
+        coordinates=[
+            *(f"pelvis_{name}" for name in _PELVIS_ANGLES + _PELVIS_PLACE),
+            *(f"{name}_{side}" for side in LEGS for name in _JOINT_COORDINATES),
+        ],
+        forces=[f"foot_{side}" for side in LEGS],
+        muscles=[f"{name}_{side}" for side in LEGS for name in MUSCLES.values()],
+    )
 
 
 class WalkerState:
@@ -53,6 +74,9 @@ class WalkerState:
         yaw: of the pelvis, rad, positive to the left.
         load: force of the ground on right and left foot, upward, N.
         activations: of all muscles, sorted by the model's names.
+
+    Args:
+        model: one that passes `require_walker`.
     """
 
     def __init__(self, model: MuscleModel) -> None:
@@ -62,7 +86,7 @@ class WalkerState:
         self._model = model.model
         self._pelvis = model.model.getBodySet().get("pelvis")
         self._tilt, self._list, self._rotation = (
-            coordinates.get(f"pelvis_{name}") for name in ("tilt", "list", "rotation")
+            coordinates.get(f"pelvis_{name}") for name in _PELVIS_ANGLES
         )
         self._feet = [forces.get(f"foot_{side}") for side in LEGS]
         self._joints = [

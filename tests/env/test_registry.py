@@ -120,6 +120,9 @@ def test_frame_skip_and_history_wrap_from_the_inside_out():
         (EnvSpec("Sphere-v0"), 1),
         (EnvSpec("OpenSimWalk2D-v0"), 1000),
         (EnvSpec("OpenSimWalk2D-v0", options={"time_limit_steps": 2000}), 2000),
+        (EnvSpec("OpenSimWalk2D-v0", options={"time_limit_steps": None}), 1000),
+        (EnvSpec("OpenSimWalk2D-v0", options={"difficulty": 3}), 2500),
+        (EnvSpec("OpenSimWalk3D-v0", options={"difficulty": 3}, max_ep_length=2600), 2500),
         (EnvSpec("Blackjack-v1"), None),
     ],
 )
@@ -128,8 +131,12 @@ def test_the_cap_is_the_lesser_of_what_was_asked_and_what_there_is(spec, cap):
 
 
 def test_only_environments_that_ignore_the_seed_are_deterministic():
-    names = [name for name in OWN_ENVS if is_deterministic(EnvSpec(name))]
-    assert names == ["Sphere-v0", "OpenSimWalk2D-v0"]
+    names = {name for name in OWN_ENVS if is_deterministic(EnvSpec(name))}
+    assert names >= {"Sphere-v0", "OpenSimWalk2D-v0", "OpenSimWalk3D-v0", "OpenSimModel-v0"}
+    assert not {name for name in names if name.startswith("Partially")}
+    for difficulty in (1, 2, 3):
+        assert not is_deterministic(EnvSpec("OpenSimWalk3D-v0", {"difficulty": difficulty}))
+    assert is_deterministic(EnvSpec("OpenSimWalk3D-v0", {"difficulty": 0}))
     assert not is_deterministic(EnvSpec("CartPole-v1"))
     assert is_deterministic(EnvSpec("sphere"))
 
