@@ -136,7 +136,7 @@ def view_of(model: MuscleModel) -> View:
     all_joints, lines = joints(model), sticks(model)
     bodies_b44 = _default_pose(model)
     root = next((j.child for j in all_joints if j.parent == GROUND and j.is_free), GROUND)
-    floor_m = _floor(model)
+    floor_m = floor_height(model)
     if floor_m is not None and root != GROUND and lines:
         heights = [end[1] for line in lines for end in line.in_ground(bodies_b44)]
         # Sticks end in the middle of the head.
@@ -149,7 +149,8 @@ def view_of(model: MuscleModel) -> View:
     return View(None, GROUND, centre, 2.6 * _reach(hinge.child, lines, bodies_b44))
 
 
-def _floor(model: MuscleModel) -> float | None:
+def floor_height(model: MuscleModel) -> float | None:
+    """Height of the ground that a model may stand on, m; ``None`` where it has none."""
     opensim = import_opensim()
     contacts = model.model.getContactGeometrySet()
     for i in range(contacts.getSize()):
