@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -25,17 +27,20 @@ NAMES = [
     "Humanoid-v5",
     "Reacher-v5",
 ]
-FAST_OPTIONS = {"OpenSimWalk2D-v0": {"integrator": "SemiExplicitEuler2", "accuracy": 1e-3}}
-MAX_STEPS = {"OpenSimWalk2D-v0": 15}
+OPENSIM = [name for name in OWN_ENVS if name.startswith("OpenSim")]
+OPTIONS = {name: {"preset": "fast"} for name in OPENSIM}
+OPTIONS["OpenSimModel-v0"] |= {"model": "arm26.osim", "reward": "own_rewards:forward"}
+MAX_STEPS = dict.fromkeys(OPENSIM, 15)
+INCLUDE = Path(__file__).parent / "include"
 
 
 def spec_of(name: str) -> EnvSpec:
-    return EnvSpec(name, options=FAST_OPTIONS.get(name, {}))
+    return EnvSpec(name, options=OPTIONS.get(name, {}))
 
 
 def made(name: str):
     try:
-        return make(spec_of(name))
+        return make(spec_of(name), include=INCLUDE)
     except EnvUnavailable as missing:
         pytest.skip(str(missing))
 

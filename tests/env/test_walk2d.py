@@ -72,6 +72,27 @@ def test_a_reset_env_equals_a_fresh_one_to_the_bit_also_mid_way_and_in_a_new_pro
     assert new.stderr == ""
 
 
+def test_which_code_opensims_libraries_are_bound_to_changes_no_bit(
+    env: Walk2D, tmp_path: Path
+) -> None:
+    """As osim-rl imports them, they run the extension modules' copies, which are slower."""
+    as_osim_rl = subprocess.run(
+        [sys.executable, "-c", "import opensim\n" + EPISODE_IN_A_NEW_PROCESS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    bound = subprocess.run(
+        [sys.executable, "-c", EPISODE_IN_A_NEW_PROCESS],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert bound.stdout == as_osim_rl.stdout
+
+
 def test_two_envs_in_one_process_do_not_disturb_each_other(env: Walk2D) -> None:
     alone = episode(env)
     other = Walk2D()
