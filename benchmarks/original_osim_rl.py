@@ -23,7 +23,6 @@ from typing import Any, TextIO
 import gymnasium
 import numpy as np
 import opensim
-import scipy.interpolate
 
 START_POSE = (
     *(1.7, 0.5, 0.9023, 0.2012),
@@ -40,8 +39,10 @@ class _LinearInterpolation:
     """
 
     def __init__(self, x: Any, y: Any, z_yx: Any, kind: str) -> None:
+        from scipy.interpolate import RectBivariateSpline
+
         assert kind == "linear"
-        self._spline = scipy.interpolate.RectBivariateSpline(x, y, np.asarray(z_yx).T, kx=1, ky=1)
+        self._spline = RectBivariateSpline(x, y, np.asarray(z_yx).T, kx=1, ky=1)
 
     def __call__(self, x: float, y: float) -> Any:
         return self._spline(x, y)[0]
@@ -52,6 +53,8 @@ def walk(model: str = "2D", difficulty: int = 0, accuracy: float = 5e-5) -> Any:
 
     Where targets stand is drawn from numpy's global generator.
     """
+    import scipy.interpolate  # osim-rl 2.1.5 does without
+
     scipy.interpolate.interp2d = _LinearInterpolation
     with _today():
         from osim.env.osim import L2M2019Env, OsimModel

@@ -225,8 +225,8 @@ class SinkField:
 def _map_points(middle: float, origin: float) -> NDArray[np.float64]:
     """The map's 81 places along an axis, from ``origin``; rounded as osim-rl rounds them.
 
-    That one counts them from the rounded borders and so has one more at times, of places or of
-    velocities: `interp2d` then raises, or the map reaches half a metre farther. Here are always 81.
+    That one counts them from the rounded borders and so has 82 at times, of places or of
+    velocities: at one new target in 30 these differ, and `interp2d` raises. Here are always 81.
     """
     low, high = middle - _MAP_HALF_M - origin, middle + _MAP_HALF_M - origin
     centre = 0.5 * (low + high)

@@ -109,6 +109,26 @@ def test_a_second_target_has_the_field_of_the_original_where_that_one_can_be_bui
     assert seen(field, pose) == pytest.approx(expected, abs=1e-13)
 
 
+def test_a_target_at_which_the_original_stops_is_a_target_here(
+    original, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    raised = 0
+    while not raised:
+        pose = (*rng.uniform(-20, 20, 2), 0.3)
+        monkeypatch.setattr(np.random, "uniform", np.random.default_rng(1).uniform)
+        original.reset(version=2)
+        original.p_sink, original.t0_target = np.array(pose[:2]), -1.0
+        field = started(2)
+        field.target, field._stay_s = np.array(pose[:2]), -1.0
+        try:
+            original.update(np.array(pose))
+        except (ValueError, IndexError):
+            raised += 1
+        assert field.update(pose)
+        assert np.isfinite(seen(field, pose)).all()
+
+
 def test_every_seed_gives_another_course_and_the_same_seed_the_same() -> None:
     targets = [tuple(started(2, seed).target) for seed in (0, 1, 2, 0)]
     assert len(set(targets)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -132,10 +133,20 @@ def test_registering_it_does_not_import_opensim() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_missing_package_is_one_line_with_its_install(tmp_path: Path) -> None:
-    code = """
-import sys
-sys.modules["opensim"] = None
+WITHOUT = {
+    "opensim": 'sys.modules["opensim"] = None',
+    "osim-rl": """
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *more: None if name == "osim" else find(name, *more)
+""",
+}
+
+
+@pytest.mark.parametrize("package", WITHOUT)
+def test_a_missing_package_is_one_line_with_its_install(package: str, tmp_path: Path) -> None:
+    code = f"""
+import importlib.util, sys
+{WITHOUT[package]}
 from env import registry
 from env.spec import EnvSpec
 from errors import EnvUnavailable
@@ -147,7 +158,7 @@ except EnvUnavailable as error:
     shown = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     ).stdout
-    assert "pip install opensim" in shown
+    assert re.search(rf"pip install .*{package}==", shown)
     assert len(shown.splitlines()) == 1
 
 
