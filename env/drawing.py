@@ -127,7 +127,10 @@ def _write_gif(out: Path, frames: Iterator[Frame], frames_per_s: float) -> int:
         nonlocal count
         for frame in frames:
             count += 1
-            yield Image.fromarray(frame).quantize(128, dither=Image.Dither.NONE)
+            # The default method spends the palette on the sky and leaves muscles grey.
+            yield Image.fromarray(frame).quantize(
+                256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+            )
 
     rest = pictures()
     first = next(rest)

@@ -16,7 +16,8 @@ def write_motion(folder: Path, motion: Motion) -> list[Path]:
 
     ``states.sto``
         every state variable by its path, SI and rad: load it on the model with *Load Motion*, or
-        by ``StatesTrajectory.createFromStatesTable``.
+        by ``StatesTrajectory.createFromStatesTable`` (which, in opensim 4.6, gives NaN for
+        coordinates that the model locks: unlock them before).
     ``coordinates.mot``
         the coordinates by name, angles in degrees.
     ``controls.sto``

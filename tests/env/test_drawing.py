@@ -69,6 +69,19 @@ def test_a_gif_holds_every_frame_and_loops(tmp_path: Path) -> None:
         assert gif.info["duration"] == 50
 
 
+def test_a_gif_keeps_the_colour_of_something_small_before_a_large_sky(tmp_path: Path) -> None:
+    sky = np.linspace(150, 250, 480)[:, None, None]
+    frame = np.broadcast_to(sky, (480, 640, 3)).astype(np.uint8).copy()
+    frame[..., 0] -= 20
+    frame[300:310, 400:410] = (10, 220, 10)
+    frame[100:200, 300:303] = (230, 20, 20)
+    write_video(tmp_path / "film.gif", iter([frame, frame[:, ::-1]]), 25)
+    with Image.open(tmp_path / "film.gif") as gif:
+        seen = np.asarray(gif.convert("RGB")).astype(int)
+    assert seen[305, 405] == pytest.approx([10, 220, 10], abs=20)
+    assert seen[150, 301] == pytest.approx([230, 20, 20], abs=20)
+
+
 def test_a_film_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     def broken() -> Iterator[Frame]:
         yield from frames(3)

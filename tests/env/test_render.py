@@ -12,9 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from env.render import render_run_video
+from env.gait_file import Gait, write_gait
+from env.playback import Playback
+from env.registry import make
+from env.render import Show, Subject, perform, render_run_video
 from env.spec import EnvSpec
 from errors import ConfigError, RunError
+from policy.parameters import initial_theta
 from policy.spec import PolicySpec
 from tracking import checkpoints
 
@@ -91,9 +95,77 @@ def test_a_walker_is_rendered_with_its_distance(tmp_path: Path) -> None:
     assert num_frames(tmp_path / "walk.gif") == 4
 
 
+def test_files_for_opensim_and_a_video_of_the_same_episode(tmp_path: Path) -> None:
+    opensim = pytest.importorskip("opensim")
+    config = {"network": "reflex", "frame_skip": 3, "env_options": {"preset": "fast"}}
+    stored_run(tmp_path / "runs", "OpenSimWalk2D-v0", 37, **config)
+    arguments = ("3", "--gen", "2", "--max_ep_length", "8", "--sto", "motion/of 3")
+    done = render(*arguments, "--out", "walk.gif", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = "states.sto, coordinates.mot, controls.sto, ground_reactions.mot, plots.png"
+    assert done.stdout.splitlines()[-2:] == [
+        f"motion/of 3: {names}: 9 rows, for model gait14dof22musc_planar_20170320.osim",
+        "walk.gif: 3 frames, reward 1.5, 8 steps, 0.13 m",
+    ]
+    table = opensim.TimeSeriesTable(str(tmp_path / "motion" / "of 3" / "states.sto"))
+    # Every step of the simulator, though the policy acts on each third.
+    assert list(table.getIndependentColumn()) == pytest.approx(np.arange(9) / 100)
+    alone = render(*arguments[:-1], "again", "--num_episodes", "2", cwd=tmp_path)
+    assert alone.returncode == 0, alone.stderr
+    assert alone.stdout.splitlines()[-1] == "mean of 2 episodes: reward 1.5, 8 steps, 0.13 m"
+    assert not list(tmp_path.glob("*.mp4"))
+    for episode in ("episode-1", "episode-2"):
+        again = tmp_path / "again" / episode / "states.sto"
+        assert again.read_text() == (tmp_path / "motion" / "of 3" / "states.sto").read_text()
+
+
+def test_a_gait_file_is_rendered_at_the_preset_that_is_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("opensim")
+    policy, theta = PolicySpec("reflex"), np.zeros(37, np.float32)
+    rewards = {}
+    for preset in ("exact", "fast"):
+        env = EnvSpec("OpenSimWalk2D-v0", options={"preset": preset}, max_ep_length=3)
+        gait = Gait.of(env, policy, theta, None, {})
+        write_gait(tmp_path / f"{preset}.json", gait)
+        film = perform(
+            Subject(gait, 0, "", ""),
+            Show(max_ep_length=60, reset_options={"preset": "exact"}),
+            include=None,
+            notice=print,
+        )
+        rewards[preset] = film[0].distance_m
+        assert film[0].steps == 3, "the specification has its cap"
+    assert rewards["exact"] == rewards["fast"]
+    done = render(
+        *("--gait", "fast.json", "--preset", "exact", "--max_ep_length", "9", "--out", "g.gif"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    # A cap belongs to the training that the gait came from.
+    assert done.stdout.splitlines()[-1] == "g.gif: 4 frames, reward 1.7, 9 steps, 0.14 m"
+
+
+def test_an_arm_is_captioned_with_its_distance_to_the_target() -> None:
+    pytest.importorskip("opensim")
+    spec, policy = EnvSpec("OpenSimArm2D-v0", options={"preset": "fast"}), PolicySpec("linear")
+    env = make(spec)
+    theta = initial_theta(policy, env.observation_space, env.action_space, 0, None)
+    playback = Playback(env, spec, policy, theta, None, notice=print)
+    moments = [shown.caption for shown in playback.episode(1, max_ep_length=4)]
+    start = env.reset(seed=1)[1]["target_distance_m"]
+    playback.close()
+    assert len(moments) == 2
+    assert moments[0] == f" 0.00 s     {start:.3f} m to target     reward 0.0"
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        (("3", "--sto", "motion"), "--sto is for environments on OpenSim"),
+        (("3", "--preset", "exact"), "no environment on OpenSim"),
+        (("3", "--gait", "g.json"), "either a run id or --gait"),
+        ((), "either a run id or --gait"),
+        (("--gait", "g.json"), "no gait in g.json"),
         (("4",), "no run 4"),
         (("3", "--gen", "3"), "generation 3 of run 3 was not kept"),
         (("3", "--out", "film.avi"), ".mp4 or .gif"),
