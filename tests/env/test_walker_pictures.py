@@ -101,6 +101,13 @@ def view_root(bodies_b44: np.ndarray) -> np.ndarray:
     return place
 
 
+def _turned_left(snapshot: Snapshot) -> Snapshot:
+    """The same walker, walking away from the camera."""
+    turn_44 = np.array([[0, 0, 1.0, 0], [0, 1, 0, 0], [-1, 0, 0, 0], [0, 0, 0, 1]])
+    paths = tuple(path @ turn_44[:3, :3].T for path in snapshot.paths)
+    return replace(snapshot, bodies_b44=turn_44 @ snapshot.bodies_b44, paths=paths)
+
+
 @pytest.mark.parametrize("name", WALKERS)
 def test_a_walker_is_whole_in_the_picture_wherever_it_goes(name: str) -> None:
     model = MuscleModel(MODELS / f"{name}.osim")
@@ -123,6 +130,9 @@ def test_a_walker_is_whole_in_the_picture_wherever_it_goes(name: str) -> None:
         moved = _figure(painter, replace(snapshot, bodies_b44=far, paths=paths))
         assert abs(moved[0].start - rows.start) <= 2
         assert abs(moved[1].start - columns.start) <= 2
+        turned = _figure(painter, _turned_left(snapshot))
+        assert abs(turned[0].stop - rows.stop) < 15
+        assert turned[0].start > 28
         painter.close()
 
 
