@@ -109,7 +109,6 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         self.action_space = spaces.Box(0.0, 1.0, (len(self._muscle_places),), np.float32)
         self._excitations: NDArray[np.float64] = np.zeros(len(self._muscle_places))
         self._terms: dict[str, float] = {}
-        self._total_reward = 0.0
         self._artist: Artist | None = None
 
     def _pose_of(self, pose: Mapping[str, float] | Sequence[float]) -> Pose:
@@ -169,7 +168,6 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
         pose_q, speed_u = self._own_pose or self._start_pose()
         self.model.start(pose_q, speed_u, _episode_integration(options))
         self._terms = {}
-        self._total_reward = 0.0
         self._excitations[:] = 0.0
         self._begin()
         observation = self._observe()
@@ -201,7 +199,6 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
             moment = self._moment(observation, self._terms, terminated=terminated)
             self._terms = own_terms(self._own_reward, moment)
             reward = math.fsum(self._terms.values())
-        self._total_reward += reward
         return observation, reward, terminated, truncated, self._info()
 
     def rehearse(self) -> None:
