@@ -18,6 +18,7 @@ import redis
 
 from errors import EsError, VersionMismatch
 from fleet.broker import WorkerBroker
+from fleet.child_process import leave_no_core
 from fleet.connection import connect, password_given, url_or_default
 from fleet.parent import die_with_parent
 from fleet.run_service import HEAD_QUIET_S, Leave, RunService, say
@@ -171,6 +172,7 @@ def main(
     die_with_parent(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     signal.signal(signal.SIGTERM, _leave_on_sigterm)
+    leave_no_core()
     use_one_thread()
     url, password = url_or_default(None), password_given()
     Child(

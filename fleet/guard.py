@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
 import psutil
 
+from fleet.child_process import cause_of, death_record, overrun_record, start_child
 from fleet.slot import RECYCLE, Doing, Slot, State
-from search.arithmetic import THREAD_VARIABLES
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord
-
-OWN_SIGNALS = frozenset(
-    {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL}
-)
-"""Signals that a simulator brings on itself; any other death is the machine's doing."""
 
 _BACKOFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STABLE_S = 30.0
@@ -134,25 +125,24 @@ class Guard:
 
     def _start(self) -> None:
         options = self._options
-        # -P: the folder we happen to be in must not take the place of our modules.
-        command = [sys.executable, "-P", "-m", "fleet.child", "--worker", self._worker]
-        command += ["--slot-fd", str(self._slot.fd), "--parent-pid", str(os.getpid())]
+        arguments = ["--worker", self._worker, "--slot-fd", str(self._slot.fd)]
         if options.include is not None:
-            command += ["--include", str(options.include)]
+            arguments += ["--include", str(options.include)]
         if options.noise_dir is not None:
-            command += ["--noise-dir", str(options.noise_dir)]
+            arguments += ["--noise-dir", str(options.noise_dir)]
         if options.run is not None:
-            command += ["--run", options.run]
+            arguments += ["--run", options.run]
         if options.burst:
-            command.append("--burst")
-        threads = dict.fromkeys(THREAD_VARIABLES, "1")
-        # In the environment and not in argv, which every user of the machine can read.
-        environment = {**os.environ, **threads, "ES_REDIS_URL": options.redis_url}
+            arguments.append("--burst")
         self._slot.write(State())
         self._overran = None
         self._started_s = self._clock()
-        self._process = subprocess.Popen(
-            command, env=environment, pass_fds=[self._slot.fd], stdin=subprocess.DEVNULL
+        # In the environment and not in argv, which every user of the machine can read.
+        self._process = start_child(
+            "fleet.child",
+            arguments,
+            pass_fd=self._slot.fd,
+            environment={"ES_REDIS_URL": options.redis_url},
         )
 
     def _kill_if_overdue(self) -> None:
@@ -175,7 +165,7 @@ class Guard:
             self.is_done = self._options.burst
         else:
             self.deaths += 1
-        self.last_error = f"worker {self._worker} {_cause(code)}" if code else ""
+        self.last_error = f"worker {self._worker} {cause_of(code)}" if code else ""
         self._report_dead(code=code)
         self._slot.write(State())
         quick = self._clock() - self._started_s < _STABLE_S
@@ -204,19 +194,8 @@ class Guard:
         )
 
     def _verdict(self, doing: Doing, rollout: int, code: int, given_back: bool) -> RolloutRecord:
-        lost = RolloutRecord(rollout, doing.attempt, "lost", doing.copy)
         if rollout != doing.rollout or given_back:
-            return lost
+            return RolloutRecord(rollout, doing.attempt, "lost", doing.copy)
         if self._overran is not None and self._overran.rollout == rollout:
-            error = f"took longer than rollout_timeout_s={doing.timeout_s:g}"
-            return msgspec.structs.replace(lost, status="failed", error=error, host_failure=True)
-        if -code in OWN_SIGNALS:
-            error = f"the simulator's process {_cause(code)}"
-            return msgspec.structs.replace(lost, status="failed", error=error)
-        return lost
-
-
-def _cause(code: int) -> str:
-    if code < 0:
-        return f"was ended by {signal.Signals(-code).name}"
-    return f"left with exit code {code}"
+            return overrun_record(rollout, doing.attempt, doing.timeout_s, doing.copy)
+        return death_record(rollout, doing.attempt, code, doing.copy)

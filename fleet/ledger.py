@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from search.messages import RecordBatch, RolloutRecord
+from search.messages import MAX_ERROR_CHARS, RecordBatch, RolloutRecord
 
 MAX_ATTEMPTS = 2
 
@@ -193,6 +193,8 @@ class Ledger:
         if len(copies.lost) < self._max_losses:
             return None
         error = f"lost {len(copies.lost)} times with the worker that ran it"
+        if record.error:
+            error = f"{error}; the last time {record.error}"[:MAX_ERROR_CHARS]
         return RolloutRecord(
             record.rollout, copies.attempt, "failed", error=error, host_failure=True
         )

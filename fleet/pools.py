@@ -7,6 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from env import registry
+from fleet.guarded_evaluator import GuardedEvaluator
 from fleet.provision import Workers, provision
 from fleet.redis_pool import RedisPool
 from fleet.serial_pool import SerialPool
@@ -50,7 +52,7 @@ def open_pool(
     with ExitStack() as stack:
         pool: Pool
         if site.pool == "serial":
-            evaluator = Evaluator(experiment, noise, site.include)
+            evaluator = _evaluator(site, experiment, noise)
             stack.callback(evaluator.close)
             pool = SerialPool(evaluator)
         else:
@@ -73,3 +75,12 @@ def open_pool(
             )
         stack.callback(pool.shutdown)
         yield pool
+
+
+def _evaluator(
+    site: Site, experiment: Experiment, noise: NoiseTable | None
+) -> Evaluator | GuardedEvaluator:
+    """In this process, where that is safe: each rollout then saves two messages."""
+    if registry.needs_guard(experiment.env):
+        return GuardedEvaluator(experiment, include=site.include, noise_dir=site.noise_dir)
+    return Evaluator(experiment, noise, site.include)

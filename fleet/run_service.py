@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import msgspec
-import psutil
 import redis
 
 from errors import MessageError
 from fleet.broker import WorkerBroker
 from fleet.slot import RECYCLE, Bulletin, Doing
+from fleet.wear import Wear
 from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,
@@ -35,7 +35,6 @@ _KEPT_GENERATIONS = 4
 _FLUSH_S = 0.5
 _JOIN_EVERY_S = 2.0
 _RECONNECT_S = 0.5
-_MB = 2**20
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -71,8 +70,7 @@ class RunService:
         self._guard = experiment.guard
         self._evaluator = evaluator
         self._generations: OrderedDict[tuple[int, str], Generation] = OrderedDict()
-        self._process = psutil.Process()
-        self._first_rss_mb: float | None = None
+        self._wear = Wear(experiment.guard)
 
     def until_over(self) -> None:
         """Evaluate the run's tasks until its head is gone or another run calls more loudly."""
@@ -133,7 +131,7 @@ class RunService:
                 record = msgspec.structs.replace(record, copy=task.copy)
             records.append(record)
             now_s = time.perf_counter()
-            if self._is_worn():
+            if self._wear.is_worn(self._bulletin.count_rollout()):
                 self._leave(task, records, now_s - started_s, obtaining_s)
             if now_s - sent_s > _FLUSH_S and rollout + 1 < task.stop:
                 batch = self._batch(task, records, now_s - started_s, obtaining_s)
@@ -158,14 +156,6 @@ class RunService:
                 self._guard.rollout_timeout_s,
             )
         )
-
-    def _is_worn(self) -> bool:
-        if self._bulletin.count_rollout() >= self._guard.max_rollouts_per_process:
-            return True
-        rss_mb: float = self._process.memory_info().rss / _MB
-        if self._first_rss_mb is None:
-            self._first_rss_mb = rss_mb
-        return rss_mb - self._first_rss_mb > self._guard.max_rss_mb
 
     def _leave(
         self, task: Task, records: list[RolloutRecord], evaluation_s: float, obtaining_s: float

@@ -1,4 +1,4 @@
-"""Rollouts one after the other, in this process: the twin that every other pool must equal."""
+"""Rollouts one after the other: the twin that every other pool must equal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import time
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
+from fleet.guarded_evaluator import GuardedEvaluator
 from fleet.ledger import Ledger, Span
 from search.evaluator import Evaluator
 from search.messages import (
@@ -21,12 +24,17 @@ WORKER = "serial"
 
 
 class SerialPool:
-    """Fulfils `search.protocol.Pool` with one `Evaluator`, and no Redis."""
+    """Fulfils `search.protocol.Pool` with one evaluator, and no Redis.
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    Args:
+        evaluator: in this process, or guarded in a child of its own; the caller closes it.
+    """
+
+    def __init__(self, evaluator: Evaluator | GuardedEvaluator) -> None:
         self._evaluator = evaluator
         self._open: dict[int, tuple[Generation, str, Ledger, deque[Span]]] = {}
         self._reissued = 0
+        self._lost = 0
 
     def open(self, generation: Generation, known: Sequence[int] = ()) -> None:
         """See `search.protocol.Pool.open`."""
@@ -51,6 +59,8 @@ class SerialPool:
         span = spans.popleft()
         started_s = time.perf_counter()
         record = self._evaluator.evaluate(generation, span.first, span.attempt)
+        if record.status != "ok":  # the ledger tells one loss from the next by its copy
+            record = msgspec.structs.replace(record, copy=span.copy)
         batch = RecordBatch(
             MESSAGE_VERSION,
             generation.run_uid,
@@ -69,11 +79,16 @@ class SerialPool:
         entry = self._open.pop(number, None)
         if entry is not None:
             self._reissued += entry[2].reissued
+            self._lost += entry[2].lost
 
     def status(self) -> PoolStatus:
         """See `search.protocol.Pool.status`."""
-        reissued = self._reissued + sum(ledger.reissued for _, _, ledger, _ in self._open.values())
-        return PoolStatus(num_workers=1, reissued=reissued)
+        ledgers = [ledger for _, _, ledger, _ in self._open.values()]
+        return PoolStatus(
+            num_workers=1,
+            reissued=self._reissued + sum(ledger.reissued for ledger in ledgers),
+            lost=self._lost + sum(ledger.lost for ledger in ledgers),
+        )
 
     def shutdown(self) -> None:
         """See `search.protocol.Pool.shutdown`."""
