@@ -19,8 +19,9 @@ import msgspec
 import numpy as np
 
 from env import registry
-from env.gait_file import Gait, read_gait, write_gait
-from errors import ConfigError, EsError, RunError
+from env.gait_file import Gait, write_gait
+from env.subject import Subject, subject_of
+from errors import EsError, RunError
 from fleet.pools import Site, open_pool
 from policy.actor import build_actor
 from policy.parameters import initial_theta
@@ -36,9 +37,8 @@ from search.messages import (
     RolloutRecord,
     SeedRule,
 )
-from search.run_config import POOLS, parse_config
+from search.run_config import POOLS
 from search.scores import Scores
-from tracking.store import open_run
 
 DEFAULT_EPISODES = 10
 CONTROLLERS = ("trained", "untrained", "random")
@@ -53,7 +53,6 @@ class Test:
         gait: the policy and its environment.
         num_episodes: at least 1.
         seed: of which the final-test seeds are derived.
-        max_ep_length: cap in simulator steps beside the environment's own.
         score_options: options of the environment's reset.
         guard: when an episode is given up.
     """
@@ -61,14 +60,12 @@ class Test:
     gait: Gait
     num_episodes: int
     seed: int
-    max_ep_length: int | None
     score_options: dict[str, Any]
     guard: GuardSpec
 
     def generation(self, run_uid: str, include: Path | None) -> Generation:
         """A generation of theta alone, on the final-test seeds."""
         theta_d = self.gait.theta_d
-        spec = msgspec.structs.replace(self.gait.env, max_ep_length=self.max_ep_length)
         return Generation(
             version=MESSAGE_VERSION,
             run_uid=run_uid,
@@ -78,7 +75,7 @@ class Test:
             num_validation=self.num_episodes,
             seeds=SeedRule(self.seed),
             statistics=self.gait.statistics,
-            max_ep_length=registry.time_limit(spec, include),
+            max_ep_length=registry.time_limit(self.gait.env, include),
             final=True,
             score_options=self.score_options,
         )
@@ -121,21 +118,6 @@ def evaluate(test: Test, site: Site) -> Scores:
     if not scores.scored:
         raise RunError(f"all {test.num_episodes} episodes failed: {scores.failed[0].error}")
     return scores
-
-
-def gait_of_run(run_id: str, runs_dir: Path, number: int | None) -> tuple[Gait, int, GuardSpec]:
-    """A run's policy at a generation (the newest by default), its seed, and its guard.
-
-    Raises:
-        ConfigError: no such run, or that generation was not kept.
-    """
-    run = open_run(run_id, runs_dir)
-    checkpoint = run.checkpoint(number)
-    policy = run.policy_spec
-    statistics = checkpoint.statistics if policy.normalize_observations else None
-    about: dict[str, str | int | float] = {"run": run.run_id, "generation": checkpoint.number}
-    gait = Gait.of(run.env_spec, policy, checkpoint.theta, statistics, about)
-    return gait, run.seed, parse_config(run.config).guard_spec
 
 
 def by_controller(gait: Gait, controller: str, seed: int, include: Path | None) -> Gait:
@@ -189,7 +171,9 @@ def _print(scores: Scores) -> None:
     show_default=True,
     help="Whose score: this policy's, its untrained self's, or that of random actions.",
 )
-@click.option("--max_ep_length", type=click.IntRange(1), help="Cap of an episode in steps.")
+@click.option(
+    "--max_ep_length", type=click.IntRange(1), help="Another cap of an episode, in steps."
+)
 @click.option("--seed", type=click.IntRange(0), help="Of the test; the run's own by default.")
 @click.option("--pool", type=click.Choice(POOLS), default="redis", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Processes; one a core by default.")
@@ -212,8 +196,8 @@ def main(
 ) -> None:
     """Score the policy of run RUN_ID on held-out episodes, OpenSim at the exact preset.
 
-    Episodes end where the environment ends them, or after --max_ep_length steps, whatever the cap
-    was in training.
+    It is the run's closing test again, with as many episodes as are asked for. A gait file's
+    episodes end where the environment ends them.
     """
     site = Site(
         pool,
@@ -222,10 +206,10 @@ def main(
         include=None if include is None else include.resolve(),
     )
     try:
-        test = _test_of(run_id, gait_path, runs_dir, gen)
-        test = _with_options(test, episodes, seed, max_ep_length)
+        subject = subject_of(run_id, gait_path, runs_dir, gen)
+        test = test_of(subject, episodes, seed, max_ep_length)
         compared = by_controller(test.gait, controller, test.seed, site.include)
-        click.echo(_title(test, controller))
+        click.echo(_title(subject, test, controller))
         scores = evaluate(replace(test, gait=compared), site)
         site.log.unlink(missing_ok=True)
         _print(scores)
@@ -237,36 +221,30 @@ def main(
         sys.exit(error.exit_code)
 
 
-def _test_of(run_id: str | None, gait_path: Path | None, runs_dir: Path, gen: int | None) -> Test:
-    if run_id is not None and gait_path is None:
-        gait, seed, guard = gait_of_run(run_id, runs_dir, gen)
-    elif gait_path is not None and run_id is None:
-        gait, seed, guard = read_gait(gait_path), 0, GuardSpec()
-    else:
-        raise ConfigError("name either a run id or --gait FILE: one of them is to be scored")
-    # The cap of a training belongs to its curriculum, not to the task.
-    env = msgspec.structs.replace(gait.env, max_ep_length=None)
-    gait = msgspec.structs.replace(gait, env=env)
-    return Test(gait, 1, seed, None, registry.score_options(env), guard)
-
-
-def _with_options(
-    test: Test, episodes: int | None, seed: int | None, max_ep_length: int | None
+def test_of(
+    subject: Subject, episodes: int | None, seed: int | None, max_ep_length: int | None
 ) -> Test:
+    """The closing test of the subject's run again, but for what is given."""
+    gait = subject.gait
+    if max_ep_length is not None:
+        env = msgspec.structs.replace(gait.env, max_ep_length=max_ep_length)
+        gait = msgspec.structs.replace(gait, env=env)
     if episodes is None:
-        episodes = 1 if registry.is_deterministic(test.gait.env) else DEFAULT_EPISODES
-    return replace(
-        test,
-        num_episodes=episodes,
-        seed=test.seed if seed is None else seed,
-        max_ep_length=max_ep_length,
+        episodes = 1 if registry.is_deterministic(gait.env) else DEFAULT_EPISODES
+    return Test(
+        gait,
+        episodes,
+        subject.seed if seed is None else seed,
+        registry.score_options(gait.env),
+        subject.guard,
     )
 
 
-def _title(test: Test, controller: str) -> str:
+def _title(subject: Subject, test: Test, controller: str) -> str:
     about = ", ".join(f"{name} {value}" for name, value in test.gait.about.items())
     options = ", ".join(f"{name} {value}" for name, value in test.score_options.items())
-    parts = [test.gait.env.name, f"policy {test.gait.policy.network}", controller, about, options]
+    env, policy = test.gait.env.name, test.gait.policy.network
+    parts = [subject.title, env, f"policy {policy}", controller, about, options]
     return ", ".join(part for part in parts if part)
 
 

@@ -16,38 +16,21 @@ from typing import Any
 
 import click
 import gymnasium as gym
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from env import registry
 from env.drawing import Frame, Window, WindowClosed, check_video_name, write_video
 from env.film import Film, drawable_env
-from env.gait_file import Gait, read_gait
+from env.gait_file import Gait
 from env.playback import Notice, Playback, Shown
 from env.spec import EnvSpec
+from env.subject import Subject, subject_of
 from errors import ConfigError, EsError
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
 PLOTS = "plots.png"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is watched.
-
-    Attributes:
-        gait: the policy and its environment.
-        seed: of the first episode.
-        title: for people.
-        file_stem: of a video for which nobody named a file.
-    """
-
-    gait: Gait
-    seed: int
-    title: str
-    file_stem: str
 
 
 @dataclass(frozen=True)
@@ -76,36 +59,6 @@ class Show:
     def is_drawn(self) -> bool:
         """Whether there are pictures at all."""
         return self.in_window or self.out is not None
-
-
-def subject_of(
-    run_id: str | None, gait_path: Path | None, runs_dir: Path, gen: int | None
-) -> Subject:
-    """The policy of a run at generation ``gen`` (the newest by default), or of a gait file.
-
-    Raises:
-        ConfigError: neither or both are named, or what is named is not there.
-    """
-    if gait_path is not None and run_id is None:
-        gait = read_gait(gait_path)
-        gait = msgspec.structs.replace(
-            gait, env=msgspec.structs.replace(gait.env, max_ep_length=None)
-        )
-        return Subject(gait, 0, gait_path.stem, gait_path.stem)
-    if run_id is None or gait_path is not None:
-        raise ConfigError("name either a run id or --gait FILE: one of them is to be shown")
-    from tracking.store import open_run
-
-    run = open_run(run_id, runs_dir)
-    checkpoint = run.checkpoint(gen)
-    env, policy = run.env_spec, run.policy_spec
-    final_cap = run.config.get("final_max_ep_length")
-    if final_cap is not None:
-        env = msgspec.structs.replace(env, max_ep_length=final_cap)
-    statistics = checkpoint.statistics if policy.normalize_observations else None
-    gait = Gait.of(env, policy, checkpoint.theta, statistics, {})
-    title = f"run {run_id}, generation {checkpoint.number}"
-    return Subject(gait, run.seed, title, f"run-{run_id}-gen-{checkpoint.number}")
 
 
 def render_run_video(

@@ -13,7 +13,14 @@ import msgspec
 
 from env.render import render_run_video
 from errors import EsError
-from es.training import MakeStrategy, Training, last_line, result_of, settled
+from es.training import (
+    MakeStrategy,
+    Training,
+    last_line,
+    result_of,
+    score_options,
+    settled,
+)
 from fleet.connection import URL_VARIABLE, password_given
 from search.configs import NAMED_CONFIGS
 from search.journal import Journal
@@ -128,6 +135,7 @@ def _film(config: RunConfig, outcome: RunOutcome, statistics: Any, out: Path, ru
             max_ep_length=config.final_env_spec.max_ep_length,
             notice=lambda line: print(line, flush=True),
             include=Path(config.include) if config.include else None,
+            reset_options=score_options(config),
         )
         run.add_artifact(str(out))
     except EsError as error:

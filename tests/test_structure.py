@@ -43,6 +43,7 @@ EDGES = {
     "nevergrad_es/experiment.py",
     "env/render.py",
     "env/evaluate.py",
+    "env/subject.py",
     "cluster/launch.py",
     "cluster/manage.py",
     "tracking/report.py",

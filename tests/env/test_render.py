@@ -15,8 +15,9 @@ from PIL import Image
 from env.gait_file import Gait, write_gait
 from env.playback import Playback
 from env.registry import make
-from env.render import Show, Subject, perform, render_run_video
+from env.render import Show, perform, render_run_video
 from env.spec import EnvSpec
+from env.subject import Subject
 from errors import ConfigError, RunError
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
