@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from env.musculoskeletal.model import MuscleModel
 from env.musculoskeletal.opensim_env import OpenSimEnv, Pose, SimulationOptions, check_difficulty
 from env.musculoskeletal.pose import posed
+from errors import ConfigError
 
 MODEL_FILE = "arm2dof6musc.osim"
 TIME_LIMIT_STEPS = 200
@@ -20,6 +21,7 @@ OBSERVATION_SIZE = 16
 
 _JOINTS = ("r_shoulder_elev", "r_elbow_flex")
 _WRIST = "r_radius_styloid"
+_TARGET_JOINT = "target-joint"
 
 
 class Arm2D(OpenSimEnv):
@@ -71,7 +73,7 @@ class Arm2D(OpenSimEnv):
         super().__init__(MODEL_FILE, TIME_LIMIT_STEPS, options, _add_target)
         self.observation_space = spaces.Box(-np.inf, np.inf, (OBSERVATION_SIZE,), np.float64)
         self._arm = ArmState(self.model)
-        joint = self.model.model.getJointSet().get("target-joint")
+        joint = self.model.model.getJointSet().get(_TARGET_JOINT)
         self._target_x, self._target_y = joint.get_coordinates(1), joint.get_coordinates(2)
         self.target = (0.0, 0.0)
 
@@ -88,6 +90,8 @@ class Arm2D(OpenSimEnv):
     def _pose_of(self, pose: Mapping[str, float] | Sequence[float]) -> Pose:
         checked = super()._pose_of(pose)
         assert isinstance(pose, Mapping)
+        if any(name.startswith(_TARGET_JOINT) for name in pose):
+            raise ConfigError("pose: the seed says where the target is; name the arm's joints")
         self._pose = pose
         return checked
 
@@ -135,6 +139,7 @@ class ArmState:
     """
 
     def __init__(self, model: MuscleModel) -> None:
+        model.require("OpenSimArm2D-v0", coordinates=_JOINTS)
         coordinates = model.model.getCoordinateSet()
         self._model = model.model
         self._joints = [coordinates.get(name) for name in _JOINTS]
@@ -168,7 +173,7 @@ def _add_target(opensim: Any, model: Any) -> None:
     ball.setColor(opensim.Vec3(0, 1, 0))
     body.attachGeometry(ball)
     joint = opensim.PlanarJoint(
-        "target-joint",
+        _TARGET_JOINT,
         model.getGround(),
         opensim.Vec3(0),
         opensim.Vec3(0),

@@ -13,12 +13,18 @@ import numpy as np
 from env.musculoskeletal.model import MuscleModel
 from policy.mirror import Mirror
 
-SIDES = ("l", "r")
-LEFT_MUSCLES = 11
-PROSTHETIC_LEG_MUSCLES = 8
+LEG_MUSCLES = 11
 
 _BODIES = ("head", "torso", "toes_l", "toes_r", "talus_l", "talus_r")
-_JOINTS = ("ankle_l", "ankle_r", "back", "hip_l", "hip_r", "knee_l", "knee_r")
+_JOINTS = (
+    ("ankle_angle_l",),
+    ("ankle_angle_r",),
+    ("lumbar_extension",),
+    ("hip_flexion_l", "hip_adduction_l", "hip_rotation_l"),
+    ("hip_flexion_r", "hip_adduction_r", "hip_rotation_r"),
+    ("knee_angle_l",),
+    ("knee_angle_r",),
+)
 _AMPUTATED = ("toes_r", "talus_r")
 _BODY_SIZE, _MUSCLE_SIZE, _CENTRE_SIZE = 9, 3, 8
 _FIRST_BODY = 8
@@ -39,16 +45,21 @@ class Patient:
     """
 
     def __init__(self, model: MuscleModel, *, prosthesis: bool) -> None:
-        bodies, joints = model.model.getBodySet(), model.model.getJointSet()
+        model.require(
+            "OpenSimProsthetics-v0",
+            bodies=[
+                "pelvis",
+                *(name for name in _BODIES if not (prosthesis and name in _AMPUTATED)),
+            ],
+            coordinates=[name for joint in _JOINTS for name in joint],
+        )
+        bodies, coordinates = model.model.getBodySet(), model.model.getCoordinateSet()
         self._model = model.model
         self._pelvis = bodies.get("pelvis")
         self._bodies = [
             None if prosthesis and name in _AMPUTATED else bodies.get(name) for name in _BODIES
         ]
-        found = [joints.get(name) for name in _JOINTS]
-        self._joints = [
-            [joint.get_coordinates(i) for i in range(joint.numCoordinates())] for joint in found
-        ]
+        self._joints = [[coordinates.get(name) for name in joint] for joint in _JOINTS]
         names = [str(muscle.getName()) for muscle in model.muscles]
         by_name = sorted(range(len(names)), key=names.__getitem__)
         self._muscles = [model.muscles[i] for i in by_name]
@@ -108,10 +119,9 @@ class Patient:
         ]
 
 
-def observation_size(*, prosthesis: bool) -> int:
+def observation_size(num_muscles: int) -> int:
     """How many numbers `Patient.read` gives."""
-    muscles = LEFT_MUSCLES + (PROSTHETIC_LEG_MUSCLES if prosthesis else LEFT_MUSCLES)
-    return _FIRST_MUSCLE + muscles * _MUSCLE_SIZE + _CENTRE_SIZE
+    return _FIRST_MUSCLE + num_muscles * _MUSCLE_SIZE + _CENTRE_SIZE
 
 
 def patient_mirror(num_targets: int) -> Mirror:
@@ -121,11 +131,11 @@ def patient_mirror(num_targets: int) -> Mirror:
     Of what leaves the sagittal plane only the centre of mass and the target are observed with a
     sign; hip adduction and rotation have the same sign when both legs do the same.
     """
-    size = observation_size(prosthesis=False)
+    size = observation_size(2 * LEG_MUSCLES)
     index, sign = list(range(size + num_targets)), [1.0] * (size + num_targets)
     pairs = [(_FIRST_BODY + 18, 9), (_FIRST_BODY + 36, 9)]  # toes, talus
     pairs += [(_FIRST_JOINT, 3), (_FIRST_JOINT + 9, 9), (_FIRST_JOINT + 27, 3)]
-    pairs += [(_FIRST_MUSCLE + 6 * i, _MUSCLE_SIZE) for i in range(LEFT_MUSCLES)]
+    pairs += [(_FIRST_MUSCLE + 6 * i, _MUSCLE_SIZE) for i in range(LEG_MUSCLES)]
     for first, count in pairs:
         index[first : first + 2 * count] = (
             *range(first + count, first + 2 * count),
@@ -134,8 +144,8 @@ def patient_mirror(num_targets: int) -> Mirror:
     sign[size - 4] = sign[size - 1] = -1.0  # the centre of mass along z
     if num_targets:
         sign[-1] = -1.0
-    right = range(LEFT_MUSCLES)
-    return Mirror(index, sign, right, range(LEFT_MUSCLES, 2 * LEFT_MUSCLES))
+    right = range(LEG_MUSCLES)
+    return Mirror(index, sign, right, range(LEG_MUSCLES, 2 * LEG_MUSCLES))
 
 
 def _body_values(body: Any, state: Any) -> list[float]:

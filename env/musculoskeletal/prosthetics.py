@@ -80,8 +80,10 @@ class Prosthetics(OpenSimEnv):
     ========= ============================================================ ============
 
     The target velocity is an extension: the original has it in its dictionary only, and a policy of
-    numbers cannot follow what it does not see. Without prosthesis the body has a plane of symmetry
-    (`policy.mirror.MirroredBox`).
+    numbers cannot follow what it does not see.
+
+    **Symmetry**: without prosthesis, and with the challenge's own model, the observation space is a
+    `policy.mirror.MirroredBox`.
 
     **Reward** a step, with the pelvis velocity v and the activations a of all muscles:
 
@@ -134,14 +136,12 @@ class Prosthetics(OpenSimEnv):
         )
         self._patient = Patient(self.model, prosthesis=prosthesis)
         num_targets = 3 if self._difficulty else 0
-        size = observation_size(prosthesis=prosthesis) + num_targets
-        if prosthesis:
-            self.observation_space = spaces.Box(-np.inf, np.inf, (size,), np.float64)
+        shape = (observation_size(len(self.model.muscles)) + num_targets,)
+        if prosthesis or options.get("model") is not None:
+            self.observation_space = spaces.Box(-np.inf, np.inf, shape, np.float64)
         else:
             mirror = patient_mirror(num_targets)
-            self.observation_space = MirroredBox(
-                -np.inf, np.inf, (size,), np.float64, mirror=mirror
-            )
+            self.observation_space = MirroredBox(-np.inf, np.inf, shape, np.float64, mirror=mirror)
         self.targets_tv: NDArray[np.float64] = np.zeros((0, 3))
 
     @property

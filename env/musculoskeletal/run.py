@@ -18,19 +18,22 @@ from env.musculoskeletal.obstacles import (
 from env.musculoskeletal.opensim_env import OpenSimEnv, Pose, SimulationOptions, check_difficulty
 from env.musculoskeletal.runner import (
     ORIGINAL_SIZE,
-    WALK_SIZE,
     Runner,
     original_mirror,
-    walk_mirror,
+    runners_walk_mirror,
 )
 from env.musculoskeletal.velocity_field import FIELD_SIZE
+from env.musculoskeletal.walk import OBSERVATION_SIZE as WALK_SIZE
 from errors import ConfigError, did_you_mean
 from policy.mirror import MirroredBox
 
 MODEL_FILE = "gait9dof18musc.osim"
 TIME_LIMIT_STEPS = 1000
 FALLEN_BELOW_M = 0.6
-OBSERVATIONS = {"original": (ORIGINAL_SIZE, original_mirror), "walk": (WALK_SIZE, walk_mirror)}
+OBSERVATIONS = {
+    "original": (ORIGINAL_SIZE, original_mirror),
+    "walk": (WALK_SIZE, runners_walk_mirror),
+}
 NO_OBSTACLE = Obstacle(100.0, 0.0, 0.0)
 
 _PSOAS = ("iliopsoas_l", "iliopsoas_r")
@@ -89,7 +92,7 @@ class Run(OpenSimEnv):
     HAD, and all that leaves the plane but for the feet's sideward force. Strengths and obstacles
     are not in it.
 
-    Both have a plane of symmetry (`policy.mirror.MirroredBox`).
+    **Symmetry**: the observation space is a `policy.mirror.MirroredBox`, either way.
 
     **Reward** a step (osim-rl 2.1.5 ``L2RunEnv.reward``): how far forward the pelvis came, m. The
     challenge took off 1e-7 times the root of the ligaments' summed squared torques, which 2.1.5

@@ -6,6 +6,7 @@ controller knows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,12 @@ from numpy.typing import NDArray
 
 from env.musculoskeletal.model import MuscleModel
 from env.musculoskeletal.state import BODY_SIZE, GRAVITY_M_S2, LEG_SIZE, LEGS, MUSCLES
-from env.musculoskeletal.velocity_field import FIELD_SIZE
+from env.musculoskeletal.walk import walk_mirror
 from policy.mirror import Mirror
 
 NUM_MUSCLES = 18
 ORIGINAL_BODY_SIZE = 36
 ORIGINAL_SIZE = ORIGINAL_BODY_SIZE + 2 + 3
-WALK_SIZE = FIELD_SIZE + BODY_SIZE
 
 _PELVIS = ("pelvis_tilt", "pelvis_tx", "pelvis_ty")
 _JOINTS = ("hip_flexion", "knee_angle", "ankle_angle")
@@ -36,6 +36,13 @@ class Runner:
     """
 
     def __init__(self, model: MuscleModel) -> None:
+        model.require(
+            "OpenSimRun-v0",
+            bodies=_BODIES,
+            coordinates=[*_PELVIS, *(f"{name}_{leg}" for leg in LEGS for name in _JOINTS)],
+            forces=[f"foot_{leg}" for leg in LEGS],
+            muscles=[f"iliopsoas_{leg}" for leg in LEGS],
+        )
         coordinates, bodies = model.model.getCoordinateSet(), model.model.getBodySet()
         self._model = model.model
         self._coordinates = [coordinates.get(name) for name in _PELVIS]
@@ -134,17 +141,13 @@ def original_mirror() -> Mirror:
     _exchange(index, 28, 30, 2)  # toes
     _exchange(index, 32, 34, 2)  # talus
     _exchange(index, 36, 37, 1)  # strength of the psoas
-    return _mirror(index, np.ones(ORIGINAL_SIZE))
+    return _mirror(index.tolist(), [1.0] * ORIGINAL_SIZE)
 
 
-def walk_mirror() -> Mirror:
-    """Left and right in the walk-around's observation of this model, whose velocity field is 0."""
-    index, sign = np.arange(WALK_SIZE), np.ones(WALK_SIZE)
-    first = FIELD_SIZE + _FIRST_LEG
-    _exchange(index, first, first + LEG_SIZE, LEG_SIZE)
-    # Roll, leftward velocity, and the velocities of roll and yaw: all 0 in a plane.
-    sign[[FIELD_SIZE + place for place in (2, 4, 7, 8)]] = -1
-    return _mirror(index, sign)
+def runners_walk_mirror() -> Mirror:
+    """Left and right in the walk-around's observation, and in this model's muscles."""
+    mirror = walk_mirror()
+    return _mirror(mirror.observation_index, mirror.observation_sign)
 
 
 def _exchange(index: NDArray[np.intp], first: int, second: int, count: int) -> None:
@@ -152,6 +155,6 @@ def _exchange(index: NDArray[np.intp], first: int, second: int, count: int) -> N
     index[second : second + count] = np.arange(first, first + count)
 
 
-def _mirror(index: NDArray[np.intp], sign: NDArray[np.float64]) -> Mirror:
+def _mirror(index: Sequence[int], sign: Sequence[float]) -> Mirror:
     half = NUM_MUSCLES // 2
-    return Mirror(index.tolist(), sign.tolist(), range(half), range(half, NUM_MUSCLES))
+    return Mirror(index, sign, range(half), range(half, NUM_MUSCLES))

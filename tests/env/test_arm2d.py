@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +15,7 @@ import pytest
 pytest.importorskip("opensim")
 pytest.importorskip("osim")
 
-from original_arm2d import original_arm2d
+import original_osim_rl
 
 from env.musculoskeletal.arm2d import Arm2D
 from errors import ConfigError
@@ -42,16 +45,26 @@ def episode(env: Arm2D, seed: int = 4) -> bytes:
     return b"".join(row.tobytes() for row in rows)
 
 
+def reset(original: Any) -> np.ndarray:
+    """The original's first observation of an episode."""
+    # Otherwise the last action is still held while the muscles are equilibrated.
+    original.osim_model.actuate(np.ones(6))
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its target
+        original.reset(obs_as_dict=False)
+    # What its reset returns still shows the target of the episode before.
+    return np.array(original.get_observation())
+
+
 def test_observations_and_rewards_are_the_originals_to_the_bit() -> None:
-    original, ours = original_arm2d(), Arm2D()
+    original, ours = original_osim_rl.arm(), Arm2D()
     for seed in (1, 2):
         random.seed(seed)
-        expected = original.reset()
+        expected = reset(original)
         ours.np_random = random.Random(seed)  # type: ignore[assignment]
         observation, _ = ours.reset()
         assert (observation == expected).all()
         for action in actions(40):
-            expected, expected_reward, done, _ = original.step(action)
+            expected, expected_reward, done, _ = original.step(action, obs_as_dict=False)
             observation, reward, terminated, truncated, _ = ours.step(action)
             assert (observation == expected).all()
             assert reward == expected_reward
@@ -130,6 +143,11 @@ def test_a_start_pose_of_ones_own_leaves_the_target_to_the_seed() -> None:
         assert (observation[:2] == plain.reset(seed=seed)[0][:2]).all()
         body = env.model.model.getBodySet().get("target").getPositionInGround(env.model.state)
         assert (body.get(0), body.get(1)) == pytest.approx(tuple(observation[:2]), abs=1e-12)
+
+
+def test_a_start_pose_cannot_move_the_target() -> None:
+    with pytest.raises(ConfigError, match="the seed says where the target is"):
+        Arm2D(pose={"target-joint_coord_1": 0.3})
 
 
 def test_fresh_derivatives_are_fresh_though_accelerations_are_observed(env: Arm2D) -> None:
