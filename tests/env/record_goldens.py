@@ -6,7 +6,7 @@ once, in an environment of its own, and what it wrote lies in ``goldens/``::
     python -m venv osim215
     osim215/bin/pip install opensim==4.6 gymnasium==1.4.0 numpy==2.3.5 setuptools wheel
     osim215/bin/pip install --no-deps --no-build-isolation osim-rl==2.1.5
-    osim215/bin/python record_goldens.py goldens
+    OPENBLAS_CORETYPE=Haswell osim215/bin/python record_goldens.py goldens
 
 It imports nothing of ours. Only what keeps 2.1.5 from running today is changed: gym's name is
 given to gymnasium, and an actuator's control is prescribed by its name instead of its number.
