@@ -194,6 +194,8 @@ def test_obstacles_come_with_difficulty_1_and_psoas_strengths_with_2() -> None:
         if difficulty:
             first = env.obstacles[0]
             assert observation[38:].tolist() == [first.x, first.y, first.radius]
+            observation, *_ = env.step(np.full(18, 0.5))
+            assert observation[38:].tolist() == [first.x - observation[1], first.y, first.radius]
     assert drawn[1] == drawn[2], "obstacles of a seed are the same at both"
 
 
