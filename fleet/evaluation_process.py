@@ -33,7 +33,7 @@ from search.messages import (
 _LOOK_EVERY_S = 0.25
 _SEND_S = 60.0
 _LEAVE_S = 2.0
-_POLL_S = 0.01
+_POLL_S = 0.002
 
 
 class EvaluationProcess:
@@ -84,7 +84,7 @@ class EvaluationProcess:
             self._channel.send(Kind.EXPERIMENT, encode(self._experiment), _SEND_S)
             frame = self._receive(timeout_s)
         except (OSError, EOFError):
-            return self.kill()
+            return self._bury()
         if frame is None:
             self.kill()
             raise TimeoutError
@@ -116,7 +116,7 @@ class EvaluationProcess:
                 return overrun_record(rollout, attempt, timeout_s)
             record = self._checked(frame, task)
         except EOFError:
-            return death_record(rollout, attempt, self.kill())
+            return death_record(rollout, attempt, self._bury())
         except MessageError as error:
             self.kill()
             return _lost(rollout, attempt, f"its process gave no proper answer: {error}")
@@ -144,10 +144,16 @@ class EvaluationProcess:
         """End it: politely where it has nothing to do, so that its environment is closed."""
         if self._is_idle:
             self._channel.close()
-            deadline_s = time.monotonic() + _LEAVE_S
-            while not self._is_dead() and time.monotonic() < deadline_s:
-                time.sleep(_POLL_S)
-        self.kill()
+            self._bury()
+        else:
+            self.kill()
+
+    def _bury(self) -> int:
+        """Wait until it has ended, as it is about to; the code that it ended with."""
+        deadline_s = time.monotonic() + _LEAVE_S
+        while not self._is_dead() and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+        return self.kill()
 
     def _name_of(self, generation: Generation) -> str:
         """The generation's name; sends it where the child does not have it."""

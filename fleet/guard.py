@@ -168,8 +168,11 @@ class Guard:
         self.last_error = f"worker {self._worker} {cause_of(code)}" if code else ""
         self._report_dead(code=code)
         self._slot.write(State())
+        # Who gets rollouts done before it dies may start again at once: what kills it is counted
+        # by rollout. Who does not might start and die for ever.
         quick = self._clock() - self._started_s < _STABLE_S
-        self._quick_deaths = self._quick_deaths + 1 if quick else 0
+        is_useless = quick and (state is None or state.rollouts == 0)
+        self._quick_deaths = self._quick_deaths + 1 if is_useless else 0
         wait_s = _BACKOFF_S[min(self._quick_deaths, len(_BACKOFF_S) - 1)]
         self._start_at_s = self._clock() + wait_s
 

@@ -25,6 +25,7 @@ from real_fleet import (
 )
 
 from fleet.connection import connect
+from fleet.guarded_evaluator import GuardedEvaluator
 from fleet.provision import local_workers
 from fleet.redis_pool import RedisPool
 from fleet.redis_server import RedisServer
@@ -34,7 +35,8 @@ from search.messages import Experiment, digest, encode
 from search.noise import NoiseTable, open_table
 from search.protocol import Pool
 
-POOLS = ["serial", "redis"]
+POOLS = ["serial", "guarded", "redis"]
+"""``guarded`` is the serial pool with its evaluator in a child."""
 
 
 class World:
@@ -56,6 +58,10 @@ class World:
                 evaluator = Evaluator(experiment, self.noise, INCLUDE)
                 stack.callback(evaluator.close)
                 pool = SerialPool(evaluator)
+            elif kind == "guarded":
+                guarded = GuardedEvaluator(experiment, include=INCLUDE, noise_dir=self.folder)
+                stack.callback(guarded.close)
+                pool = SerialPool(guarded)
             else:
                 client = connect(self.url)
                 stack.callback(client.close)
@@ -84,7 +90,7 @@ def test_every_rollout_is_answered_once_and_to_the_bit(world: World, kind: str) 
         (answers,) = collect(pool, generation)
         pool.close(0)
         assert pool.results(0.05) == []
-        assert pool.status().num_workers == (1 if kind == "serial" else 2)
+        assert pool.status().num_workers == (2 if kind == "redis" else 1)
     wanted = expected(experiment, generation, world.noise)
     assert {rollout: said(record) for rollout, record in answers.items()} == wanted
     observed = [record.statistics for record in answers.values() if record.statistics is not None]

@@ -44,7 +44,12 @@ INCLUDE = Path(__file__).resolve().parent / "include"
 """A user's folder, with the module ``trouble`` in it."""
 
 
-def experiment_of(noise: NoiseSpec, guard: GuardSpec | None = None, **options: Any) -> Experiment:
+def experiment_of(
+    noise: NoiseSpec,
+    guard: GuardSpec | None = None,
+    env: str = "trouble:Trouble-v0",
+    **options: Any,
+) -> Experiment:
     """A run of its own in an environment with these options."""
     return Experiment(
         version=MESSAGE_VERSION,
@@ -52,7 +57,7 @@ def experiment_of(noise: NoiseSpec, guard: GuardSpec | None = None, **options: A
         run_id="1",
         code_version=code_version(),
         arithmetic=fingerprint(),
-        env=EnvSpec("trouble:Trouble-v0", options=options),
+        env=EnvSpec(env, options=options),
         policy=POLICY,
         noise=noise,
         guard=guard or GuardSpec(),
@@ -116,6 +121,7 @@ def collect(
     *generations: Generation,
     known: Iterable[int] = (),
     meanwhile: Callable[[dict[int, RolloutRecord]], None] = lambda answers: None,
+    patience_s: float = 0.1,
 ) -> list[dict[int, RolloutRecord]]:
     """The answers to each of these open generations by rollout; two to one are an error."""
     names = {digest(encode(generation)): i for i, generation in enumerate(generations)}
@@ -124,7 +130,7 @@ def collect(
     deadline_s = time.monotonic() + DEADLINE_S
     while missing:
         assert time.monotonic() < deadline_s, f"{missing} answers missing; {pool.status()}"
-        for batch in pool.results(0.1):
+        for batch in pool.results(patience_s):
             there = answers[names[batch.digest]]
             for record in batch.records:
                 assert record.status != "lost"
@@ -144,7 +150,7 @@ def expected(
     experiment: Experiment, generation: Generation, noise: NoiseTable
 ) -> dict[int, tuple[Any, ...]]:
     """What each rollout comes to where nothing gets into trouble."""
-    calm = msgspec.structs.replace(experiment, env=EnvSpec("trouble:Trouble-v0"))
+    calm = msgspec.structs.replace(experiment, env=EnvSpec(experiment.env.name))
     evaluator = Evaluator(calm, noise, INCLUDE)
     try:
         every = range(generation.num_rollouts)

@@ -118,7 +118,7 @@ def test_a_rollout_lost_too_often_has_failed_by_the_hosts_doing() -> None:
     final = answer(ledger, span, "lost")
     assert final.status == "failed"
     assert final.host_failure
-    assert "lost 3 times" in final.error
+    assert final.error == "lost 3 times with the worker that ran it; the last time why"
 
 
 def test_a_loss_of_an_earlier_heads_copy_is_not_taken_for_ours() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -21,7 +22,8 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     Args:
         kind: the method that is the accident.
         seeds: the resets that lead to it.
-        folder: where a rollout that waits says so.
+        folder: where a rollout that waits says so, and where accidents are counted.
+        times: how many accidents there are in all processes together; None: no end of them.
         leak_mb: memory lost in each episode.
     """
 
@@ -29,10 +31,15 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     action_space = gymnasium.spaces.Box(-1, 1, (1,), np.float32)
 
     def __init__(
-        self, kind: str = "", seeds: Sequence[int] = (), folder: str = "", leak_mb: int = 0
+        self,
+        kind: str = "",
+        seeds: Sequence[int] = (),
+        folder: str = "",
+        times: int | None = None,
+        leak_mb: int = 0,
     ) -> None:
         self.kind, self.seeds, self.folder = kind, set(seeds), Path(folder)
-        self.leak_mb = leak_mb
+        self.times, self.leak_mb = times, leak_mb
         self.leaked: list[bytes] = []
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
@@ -45,9 +52,19 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
 
     def step(self, action: NDArray[np.float32]) -> Any:
         self.steps += 1
-        if self.steps == 2 and self.seed in self.seeds:
-            getattr(self, self.kind)()
-        return self.observation(), float(action[0]) + self.rng.normal(), self.steps == 3, False, {}
+        reward = float(action[0]) + self.rng.normal()
+        if self.steps == 2 and self.seed in self.seeds and self.is_due():
+            reward += getattr(self, self.kind)() or 0.0
+        return self.observation(), reward, self.steps == 3, False, {}
+
+    def is_due(self) -> bool:
+        """Whether another accident may happen; this one is counted."""
+        if self.times is None:
+            return True
+        happened = len(list(self.folder.glob("accident-*")))
+        if happened < self.times:
+            (self.folder / f"accident-{happened}").touch()
+        return happened < self.times
 
     def fail(self) -> None:
         raise ValueError("the knee is inside out")
@@ -55,6 +72,19 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     def crash(self) -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.kill(os.getpid(), signal.SIGSEGV)
+
+    def segfault(self) -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        ctypes.string_at(0)
+
+    def nan(self) -> float:
+        return float("nan")
+
+    def vanish(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def leave(self) -> None:
+        raise SystemExit(3)
 
     def hang(self) -> None:
         time.sleep(600)
