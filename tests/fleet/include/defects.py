@@ -36,7 +36,7 @@ class Defect(Trouble):
         def send(*_: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
-        our_channel().send = send  # type: ignore[method-assign]
+        our_channel().send = send  # type: ignore[assignment, method-assign]
 
     def die_when_it_has_answered(self) -> None:
         channel = our_channel()
