@@ -89,7 +89,16 @@ def outcome_of(
         (answers,) = collect(pool, generation, meanwhile=look, patience_s=0.0)
     right = {r: said(record) for r, record in answers.items()} == wanted
     assert not any(psutil.pid_exists(pid) for pid in pids)
+    assert not any(session_of(process) in pids for process in psutil.process_iter())
     return Outcome(answers, pool.status(), right, pids)
+
+
+def session_of(process: psutil.Process) -> int | None:
+    """The process that began the session: a child's own children stay in its."""
+    try:
+        return os.getsid(process.pid) if process.status() != psutil.STATUS_ZOMBIE else None
+    except (OSError, psutil.Error):
+        return None
 
 
 def test_rollouts_equal_those_in_process_to_the_bit(world: World) -> None:
@@ -118,6 +127,7 @@ def test_rollouts_equal_those_in_process_to_the_bit(world: World) -> None:
         ("answer_the_question_before", 1, 1),
         ("talk_nonsense", 1, 1),
         ("announce_too_much", 1, 1),
+        ("leave_a_twin", 1, 1),
         ("hang_up", 1, 1),
         ("stop_reading", 0, 1),
     ],

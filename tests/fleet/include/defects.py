@@ -73,6 +73,12 @@ class Defect(Trouble):
     def announce_too_much(self) -> None:
         os.write(its_number(), bytes([Kind.RECORDS]) + b"\xff\xff\xff\xff")
 
+    def leave_a_twin(self) -> None:
+        """A process that has our channel open too, and outlives us."""
+        if os.fork() == 0:
+            time.sleep(600)
+        os.kill(os.getpid(), signal.SIGKILL)
+
     def hang_up(self) -> None:
         socket.socket(fileno=os.dup(its_number())).shutdown(socket.SHUT_RDWR)
         time.sleep(600)
