@@ -16,7 +16,7 @@ import msgspec
 from errors import MessageError
 from search.messages import MAX_GENERATION_BYTES, MAX_SMALL_BYTES
 
-KEPT_GENERATIONS = 4
+KEPT_GENERATIONS = 2
 """How many generations the child keeps, the newest; its parent counts along and sends no other."""
 
 _HEADER = struct.Struct("<BI")
