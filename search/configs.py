@@ -222,7 +222,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
     ),
     "walk3d": NamedConfig(
         "The 2019 model in 3D, driven by 46 parameters of the reflex controller; all ones fall at "
-        "0.8 s.",
+        "0.8 s with 11.2. Six minutes on two cores: 21.2, two steps more, and rising.",
         {
             **_OPENSIM,
             "env_name": "OpenSimWalk3D-v0",
@@ -233,12 +233,13 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
             "pop_size": 24,
             "sigma": 0.1,
             "lr": 0.05,
-            "max_wall_s": 480.0,
+            "max_wall_s": 330.0,
         },
     ),
     "run": NamedConfig(
         "The 2017 challenge's model: as far as possible in 5 s from rest, one foot ahead. The walk "
-        "of examples/gaits/walk2d.json, found on another model, is the beginning.",
+        "of examples/gaits/walk2d.json, found on another model, is the beginning. Eight minutes on "
+        "two cores: 5.3 m; all ones come 2.3 m far.",
         {
             **_OPENSIM,
             "env_name": "OpenSimRun-v0",
@@ -259,7 +260,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "prosthetics": NamedConfig(
-        "The 2018 challenge, first round: 3 m/s on a prosthetic leg, by a small network.",
+        "The 2018 challenge, first round: 3 m/s on a prosthetic leg, by a small network. Six "
+        "minutes on two cores: from -560 (falling backward) to 103 (a lunge).",
         {
             **_OPENSIM,
             "env_name": "OpenSimProsthetics-v0",
@@ -268,22 +270,21 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
             "pop_size": 32,
             "sigma": 0.1,
             "lr": 0.05,
-            "max_wall_s": 480.0,
+            "max_wall_s": 330.0,
         },
     ),
     "arm": NamedConfig(
         "An arm of six muscles reaches for a target that is elsewhere in each episode, by a small "
-        "network.",
+        "network. 143 to 157 of 200 after a single generation on two busy cores: untuned.",
         {
             **_OPENSIM,
             "env_name": "OpenSimArm2D-v0",
             "hidden_sizes": [32],
             "normalize_observations": True,
-            "num_episodes": 2,
-            "pop_size": 32,
+            "pop_size": 24,
             "sigma": 0.1,
             "lr": 0.05,
-            "max_wall_s": 480.0,
+            "max_wall_s": 330.0,
         },
     ),
 }
