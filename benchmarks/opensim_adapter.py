@@ -30,7 +30,6 @@ import click
 import gymnasium
 import numpy as np
 from numpy.typing import NDArray
-from original_osim_rl import OriginalProcess
 
 from env import registry
 from env.gait_file import read_gait
@@ -173,6 +172,10 @@ def measure(
     row: Row, steps: int, turns: int, python: str | None
 ) -> tuple[list[float], dict[str, list[float]]]:
     """Rates of the original and of ours by preset, turn by turn; the first warms up."""
+    # Only in the process that plays nothing itself: it imports opensim first, and so binds its
+    # libraries as whoever uses osim-rl has them.
+    from original_osim_rl import OriginalProcess
+
     with ExitStack() as stack:
         file = actions_file(row, steps, stack)
         players = {preset: Player(preset, row, file) for preset in PRESETS}
