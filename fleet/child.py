@@ -17,12 +17,12 @@ import click
 import redis
 
 from errors import EsError, VersionMismatch
-from fleet.broker import WorkerBroker
 from fleet.child_process import leave_no_core
 from fleet.connection import connect, password_given, url_or_default
 from fleet.parent import die_with_parent
 from fleet.run_service import HEAD_QUIET_S, Leave, RunService, say
 from fleet.slot import Bulletin, Slot
+from fleet.worker_broker import WorkerBroker
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
 from search.evaluator import Evaluator

@@ -46,7 +46,7 @@ class Guard:
         report: Callable[[RecordBatch], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._worker = worker
+        self.worker = worker
         self._options = options
         self._report = report
         self._clock = clock
@@ -125,7 +125,7 @@ class Guard:
 
     def _start(self) -> None:
         options = self._options
-        arguments = ["--worker", self._worker, "--slot-fd", str(self._slot.fd)]
+        arguments = ["--worker", self.worker, "--slot-fd", str(self._slot.fd)]
         if options.include is not None:
             arguments += ["--include", str(options.include)]
         if options.noise_dir is not None:
@@ -165,7 +165,7 @@ class Guard:
             self.is_done = self._options.burst
         else:
             self.deaths += 1
-        self.last_error = f"worker {self._worker} {cause_of(code)}" if code else ""
+        self.last_error = f"worker {self.worker} {cause_of(code)}" if code else ""
         self._report_dead(code=code)
         self._slot.write(State())
         # Who gets rollouts done before it dies may start again at once: what kills it is counted
@@ -191,14 +191,14 @@ class Guard:
                 doing.run_uid,
                 doing.number,
                 doing.digest,
-                self._worker,
+                self.worker,
                 tuple(records),
             )
         )
 
     def _verdict(self, doing: Doing, rollout: int, code: int, given_back: bool) -> RolloutRecord:
         if rollout != doing.rollout or given_back:
-            return RolloutRecord(rollout, doing.attempt, "lost", doing.copy)
+            return RolloutRecord(rollout, doing.attempt, "returned", doing.copy)
         if self._overran is not None and self._overran.rollout == rollout:
             return overrun_record(rollout, doing.attempt, doing.timeout_s, doing.copy)
         return death_record(rollout, doing.attempt, code, doing.copy)

@@ -154,9 +154,11 @@ class Ledger:
             del self._unanswered[record.rollout]
             return record
         copies.live.discard(record.copy)
-        final = (
-            self._lose(record, copies) if record.status == "lost" else self._fail(record, copies)
-        )
+        final = None
+        if record.status == "lost":
+            final = self._lose(record, copies)
+        elif record.status == "failed":
+            final = self._fail(record, copies)
         if final is not None:
             del self._unanswered[record.rollout]
             self._failed.add(record.rollout)
@@ -168,7 +170,7 @@ class Ledger:
         if record.status == "ok" and record.rollout in self._failed:
             self._failed.discard(record.rollout)
             return record
-        if record.status != "lost":
+        if record.status in ("ok", "failed"):
             self.duplicates += 1
         return None
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from errors import MessageError
 from fleet import heartbeat, keys
-from fleet.broker import parse_numbers
 from fleet.connection import Client
+from fleet.open_numbers import parse_numbers
 from search.messages import Experiment, decode, is_run_uid
 
 _SILENT_S = 5.0
@@ -28,10 +28,13 @@ def describe(client: Client) -> list[str]:
     lines = [line for run in runs for line in run]
     num_workers = sum(machine.num_workers for machine in machines)
     for machine in machines:
-        trouble = f", last error: {machine.last_error}" if machine.last_error else ""
+        trouble = f", last error: {machine.troubles[0]}" if machine.troubles else ""
+        rollouts = sum(worker.rollouts for worker in machine.workers)
+        deaths = sum(worker.deaths for worker in machine.workers)
+        rss_mb = sum(worker.rss_mb for worker in machine.workers)
         lines.append(
-            f"machine {machine.machine}: {machine.num_workers} workers, {machine.rollouts} "
-            f"rollouts, {machine.deaths} deaths, {machine.rss_mb:.0f} MB{trouble}"
+            f"machine {machine.machine}: {machine.num_workers} workers, {rollouts} "
+            f"rollouts, {deaths} deaths, {rss_mb:.0f} MB{trouble}"
         )
     if not runs:
         lines.append("no run: start one with `python es/experiment.py with lander`")

@@ -13,10 +13,11 @@ import redis
 
 from errors import MessageError
 from fleet import heartbeat
-from fleet.broker import HeadBroker, format_numbers
 from fleet.connection import Client
+from fleet.head_broker import HeadBroker
 from fleet.heartbeat import Heartbeat
 from fleet.ledger import Ledger, Span
+from fleet.open_numbers import format_numbers
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,
@@ -216,9 +217,10 @@ class RedisPool:
         self._broker.beat()
         self._machines = heartbeat.fresh(self._client)
         for machine in self._machines:
-            if machine.last_error and machine.last_error not in self._troubles:
-                self._troubles.add(machine.last_error)
-                self._notice(machine.last_error)
+            for trouble in machine.troubles:
+                if trouble not in self._troubles:
+                    self._troubles.add(trouble)
+                    self._notice(trouble)
         if not self._broker.is_declared(self._open):
             self._declare_again("Redis had lost this run: declared it again")
         elif self._is_cut_off:
@@ -258,5 +260,5 @@ class RedisPool:
             return ""
         if not num_workers:
             return "no workers: start some with `python es/worker.py start-workers`"
-        complaints = [machine.last_error for machine in self._machines if machine.last_error]
+        complaints = [trouble for machine in self._machines for trouble in machine.troubles]
         return complaints[0] if complaints else ""

@@ -12,9 +12,9 @@ import msgspec
 import redis
 
 from errors import MessageError
-from fleet.broker import WorkerBroker
 from fleet.slot import RECYCLE, Bulletin, Doing
 from fleet.wear import Wear
+from fleet.worker_broker import WorkerBroker
 from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,
@@ -163,7 +163,7 @@ class RunService:
         """Send what is done, give back what is not, and make room for a fresh process."""
         first_undone = records[-1].rollout + 1
         rest = [
-            RolloutRecord(r, task.attempt, "lost", task.copy)
+            RolloutRecord(r, task.attempt, "returned", task.copy)
             for r in range(first_undone, task.stop)
         ]
         batch = self._batch(task, [*records, *rest], evaluation_s, obtaining_s)

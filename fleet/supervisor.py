@@ -10,10 +10,11 @@ from collections.abc import Callable
 import redis
 
 from fleet import heartbeat
-from fleet.broker import push_records
 from fleet.connection import Client
 from fleet.guard import ChildOptions, Guard
-from fleet.heartbeat import BEAT_S, Heartbeat
+from fleet.heartbeat import BEAT_S, Heartbeat, WorkerBeat
+from fleet.worker_broker import push_records
+from search.code_version import code_version
 from search.messages import RecordBatch, encode
 
 _TEND_EVERY_S = 0.05
@@ -79,21 +80,25 @@ class Supervisor:
             return
 
     def _heartbeat(self) -> Heartbeat:
-        errors = [guard.last_error for guard in self.guards if guard.last_error]
-        refusals = [
-            state.refusal for guard in self.guards if (state := guard.state) and state.refusal
-        ]
-        error = next(iter(refusals + errors), "")
+        beats = tuple(self._worker_beat(guard) for guard in self.guards)
+        errors = [beat.last_error for beat in beats if beat.last_error]
         if errors and errors[0] != self._last_error:
             self._last_error = errors[0]
             self._notice(errors[0])
-        return Heartbeat(
-            machine=self.machine,
-            num_workers=sum(guard.is_up for guard in self.guards),
-            rollouts=sum(guard.rollouts for guard in self.guards),
-            deaths=sum(guard.deaths for guard in self.guards),
-            rss_mb=round(sum(guard.rss_mb() for guard in self.guards), 1),
-            last_error=error[:500],
+        return Heartbeat(self.machine, socket.gethostname(), code_version(), beats)
+
+    def _worker_beat(self, guard: Guard) -> WorkerBeat:
+        state = guard.state
+        doing = state.doing if state is not None else None
+        return WorkerBeat(
+            guard.worker,
+            guard.is_up,
+            run_uid=doing.run_uid if doing is not None else "",
+            rollouts=guard.rollouts,
+            deaths=guard.deaths,
+            rss_mb=round(guard.rss_mb(), 1),
+            last_error=guard.last_error[:500],
+            refusal=state.refusal if state is not None else "",
         )
 
     def _report(self, batch: RecordBatch) -> None:

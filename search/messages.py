@@ -23,16 +23,17 @@ from errors import MessageError, VersionMismatch
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
-MESSAGE_VERSION = 2
+MESSAGE_VERSION = 3
 MAX_GENERATION_BYTES = 512 * 2**20
 MAX_SMALL_BYTES = 16 * 2**20
+MAX_BATCH_BYTES = 4 * 2**20
 MAX_ERROR_CHARS = 500
 
 RunUid = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
 WorkerId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}\Z")]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
-Status = Literal["ok", "failed", "lost"]
+Status = Literal["ok", "failed", "lost", "returned"]
 
 _RUN_UID = re.compile(r"[0-9a-f]{32}")
 
@@ -234,6 +235,8 @@ class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="task", 
 class RolloutRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What became of one attempt at one rollout.
 
+    ``lost`` is a rollout whose process died of something else than the simulator, ``returned`` one
+    that is given back undone by somebody who could say so: it does not count as a loss.
     ``fitness`` is finite where ``status`` is ``ok`` and 0 elsewhere, where nobody reads it;
     ``length`` counts simulator steps; ``host_failure`` marks a failure that another machine might
     not have had (a timeout, losses made final); ``statistics`` comes with observed rollouts only;
@@ -283,8 +286,8 @@ _encoder = msgspec.msgpack.Encoder()
 _size_limits: dict[type[Any], int] = {
     Experiment: MAX_SMALL_BYTES,
     Generation: MAX_GENERATION_BYTES,
-    Task: MAX_SMALL_BYTES,
-    RecordBatch: MAX_SMALL_BYTES,
+    Task: 1000,
+    RecordBatch: MAX_BATCH_BYTES,
 }
 _decoders = {kind: msgspec.msgpack.Decoder(kind) for kind in _size_limits}
 

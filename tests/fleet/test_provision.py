@@ -64,7 +64,12 @@ def test_a_run_that_finds_nothing_starts_its_own_and_leaves_nothing(
 def test_workers_that_are_there_are_used(nowhere: str, tmp_path: Path) -> None:
     with RedisServer() as server:
         client = connect(server.url)
-        heartbeat.send(client, heartbeat.Heartbeat("elsewhere-1", 3, 0, 0, 0.0))
+        heartbeat.send(
+            client,
+            heartbeat.Heartbeat(
+                "elsewhere-1", "elsewhere", "x", (heartbeat.WorkerBeat("elsewhere-1-0", True),)
+            ),
+        )
         with provision.provision(
             "auto", server.url, include=None, noise_dir=None, notice=print, log=tmp_path / "log"
         ) as found:

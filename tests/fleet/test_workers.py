@@ -203,7 +203,7 @@ def test_sigterm_gives_started_rollouts_back_and_ends_well(
         assert time.monotonic() - asked_s < 10
         assert not any(process.is_running() for process in family)
         wait_for(
-            lambda: started.pool.results(0.05) is None or started.pool.status().lost,
+            lambda: started.pool.results(0.05) is None or started.pool.status().reissued,
             "the rollout to be given back",
         )
 
