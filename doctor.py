@@ -166,23 +166,24 @@ def check_opensim() -> Iterator[Finding]:
 def check_redis() -> Iterator[Finding]:
     """A server of our own, started and stopped; and the one that the environment names."""
     from errors import EsError
-    from fleet.connection import URL_VARIABLE, connect, password_given
+    from fleet.access import NO_ACCESS, Access, access_given
+    from fleet.connection import URL_VARIABLE, connect
     from fleet.redis_server import RedisServer
 
-    def answers(subject: str, url: str, password: str | None) -> Finding:
-        with connect(url, password=password, connect_timeout_s=REACH_LIMIT_S) as client:
+    def answers(subject: str, url: str, access: Access) -> Finding:
+        with connect(url, access=access, connect_timeout_s=REACH_LIMIT_S) as client:
             version = client.info("server")["redis_version"]
         return Finding("ok", subject, f"version {version}, never evicts")
 
     try:
         with RedisServer() as server:
-            yield answers("redis, our own", server.url, None)
+            yield answers("redis, our own", server.url, NO_ACCESS)
     except EsError as error:
         yield Finding("FAIL", "redis, our own", str(error))
     named = os.environ.get(URL_VARIABLE)
     if named:
         try:
-            yield answers(URL_VARIABLE, named, password_given())
+            yield answers(URL_VARIABLE, named, access_given())
         except EsError as error:
             yield Finding("FAIL", URL_VARIABLE, str(error))
 

@@ -21,7 +21,8 @@ from es.training import (
     score_options,
     settled,
 )
-from fleet.connection import URL_VARIABLE, password_given
+from fleet.access import access_given
+from fleet.connection import URL_VARIABLE
 from search.configs import NAMED_CONFIGS
 from search.journal import Journal
 from search.loop import RunOutcome
@@ -98,7 +99,7 @@ class Command:
                     journal=self._journal,
                     recorder=Recorders([recorder, console]),
                     make_strategy=self._make_strategy,
-                    password=password_given(),
+                    access=access_given(),
                 )
                 if config.resume is not None:
                     recorder.rewind(training.history())

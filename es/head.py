@@ -10,7 +10,8 @@ import redis
 
 from errors import EsError, ServiceUnavailable
 from fleet import server_file
-from fleet.connection import connect, password_given, url_or_default, without_password
+from fleet.access import access_given
+from fleet.connection import connect, url_or_default, without_password
 from fleet.overview import describe, flush_everything
 from fleet.redis_server import RedisServer
 
@@ -31,7 +32,10 @@ def run_server(port: int, stop: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if stop and (pid := server_file.stop(port)) is not None:
         click.echo(f"stopped the server of process {pid}")
-    with RedisServer(port, password=password_given()) as server, server_file.written(port, server):
+    with (
+        RedisServer(port, password=access_given().password) as server,
+        server_file.written(port, server),
+    ):
         click.echo(f"Redis at {server.url}; Ctrl-C ends it")
         try:
             code = server.wait()
@@ -49,7 +53,7 @@ def flush(redis_url: str | None) -> None:
 
     A head that is still at work declares its run again within a second: stop it first.
     """
-    client = connect(url_or_default(redis_url), password=password_given())
+    client = connect(url_or_default(redis_url), access=access_given())
     click.echo(f"deleted {flush_everything(client)} keys")
 
 
@@ -58,7 +62,7 @@ def flush(redis_url: str | None) -> None:
 def status(redis_url: str | None) -> None:
     """Show runs, generations, queues and workers, and why nothing moves."""
     url = url_or_default(redis_url)
-    client = connect(url, password=password_given())
+    client = connect(url, access=access_given())
     click.echo(f"Redis {without_password(url)}")
     for line in describe(client):
         click.echo(line)

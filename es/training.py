@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from env import registry
 from errors import ConfigError
 from es.beginning import Beginning, begin
+from fleet.access import NO_ACCESS, Access
 from fleet.pools import Site, open_pool
 from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
@@ -51,7 +52,7 @@ class Training:
         journal: the run's, held by this process.
         recorder: who remembers and shows.
         make_strategy: the command's own search.
-        password: Redis's.
+        access: to Redis.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class Training:
         journal: Journal,
         recorder: Recorder,
         make_strategy: MakeStrategy,
-        password: str | None = None,
+        access: Access = NO_ACCESS,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._journal = journal
         self._recorder = recorder
         self._make_strategy = make_strategy
-        self._password = password
+        self._access = access
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
 
@@ -126,7 +127,7 @@ class Training:
             log=self._journal.folder.parent / WORKERS_LOG,
             workers=config.workers,
             redis_url=config.redis_url,
-            password=self._password,
+            access=self._access,
             include=self._include,
             noise_dir=self._noise_dir,
             min_task_runtime_s=config.min_task_runtime,

@@ -15,7 +15,8 @@ from types import FrameType
 import click
 
 from errors import ConfigError, EsError
-from fleet.connection import connect, password_given, url_or_default, without_password
+from fleet.access import access_given
+from fleet.connection import connect, url_or_default, without_password
 from fleet.guard import ChildOptions
 from fleet.provision import num_cores
 from fleet.supervisor import Supervisor
@@ -53,8 +54,8 @@ def start_workers(
     """Start workers on this machine and look after them until Ctrl-C."""
     if run is not None and not is_run_uid(run):
         raise ConfigError(f"--run={run}: expected a run's uid, 32 hexadecimal digits")
-    url, password = url_or_default(redis_url), password_given()
-    client = connect(url, password=password)
+    url, access = url_or_default(redis_url), access_given()
+    client = connect(url, access=access)
     asked: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:

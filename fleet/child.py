@@ -17,8 +17,9 @@ import click
 import redis
 
 from errors import EsError, VersionMismatch
+from fleet.access import access_given
 from fleet.child_process import leave_no_core
-from fleet.connection import connect, password_given, url_or_default
+from fleet.connection import connect, url_or_default
 from fleet.parent import die_with_parent
 from fleet.run_service import HEAD_QUIET_S, Leave, RunService, say
 from fleet.slot import Bulletin, Slot
@@ -174,9 +175,9 @@ def main(
     signal.signal(signal.SIGTERM, _leave_on_sigterm)
     leave_no_core()
     use_one_thread()
-    url, password = url_or_default(None), password_given()
+    url, access = url_or_default(None), access_given()
     Child(
-        lambda: connect(url, password=password),
+        lambda: connect(url, access=access),
         Bulletin(Slot(slot_fd)),
         worker,
         include=include,

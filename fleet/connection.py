@@ -10,17 +10,17 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from errors import ConfigError, ServiceUnavailable
+from fleet.access import NO_ACCESS, PASSWORD_VARIABLE, Access
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 URL_VARIABLE = "ES_REDIS_URL"
-PASSWORD_VARIABLE = "ES_REDIS_PASSWORD"
 BLOCK_S = 1.0
 OLDEST = (6, 2)
 
 Client = redis.Redis
 
 
-def connect(url: str, *, password: str | None = None, connect_timeout_s: float = 5.0) -> Client:
+def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 5.0) -> Client:
     """A checked client of the server at ``url``. Nothing is retried: a resent push is a duplicate.
 
     Raises:
@@ -31,7 +31,7 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
     try:
         client = redis.Redis.from_url(
             url,
-            **({"password": password} if password else {}),
+            **access.options(url),
             socket_timeout=BLOCK_S + 9,
             socket_connect_timeout=connect_timeout_s,
             retry=Retry(NoBackoff(), 0),
@@ -72,11 +72,6 @@ def connect(url: str, *, password: str | None = None, connect_timeout_s: float =
 def url_or_default(url: str | None) -> str:
     """``url``, else the environment's, else the default. For the edges only."""
     return url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
-
-
-def password_given() -> str | None:
-    """The password in the environment, if there is one. For the edges only."""
-    return os.environ.get(PASSWORD_VARIABLE) or None
 
 
 def without_password(url: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from env import registry
+from fleet.access import NO_ACCESS, Access
 from fleet.guarded_evaluator import GuardedEvaluator
 from fleet.provision import Workers, provision
 from fleet.redis_pool import RedisPool
@@ -25,7 +26,7 @@ class Site:
     Attributes:
         pool: a name of `search.run_config.POOLS`.
         log: file that started workers write to.
-        workers, redis_url, password, include, noise_dir: see `fleet.provision.provision`.
+        workers, redis_url, access, include, noise_dir: see `fleet.provision.provision`.
         min_task_runtime_s: seconds of work in one task at least, where rollouts are short.
     """
 
@@ -33,7 +34,7 @@ class Site:
     log: Path
     workers: Workers = "auto"
     redis_url: str | None = None
-    password: str | None = None
+    access: Access = NO_ACCESS
     include: Path | None = None
     noise_dir: Path | None = None
     min_task_runtime_s: float = 0.05
@@ -64,7 +65,7 @@ def open_pool(
                     noise_dir=site.noise_dir,
                     notice=notice,
                     log=site.log,
-                    password=site.password,
+                    access=site.access,
                 )
             )
             pool = RedisPool(

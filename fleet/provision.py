@@ -13,9 +13,9 @@ from typing import Literal, NamedTuple
 
 from errors import ServiceUnavailable
 from fleet import heartbeat
+from fleet.access import NO_ACCESS, Access
 from fleet.connection import (
     DEFAULT_URL,
-    PASSWORD_VARIABLE,
     URL_VARIABLE,
     Client,
     connect,
@@ -48,7 +48,7 @@ def provision(
     noise_dir: Path | None,
     notice: Notice,
     log: Path,
-    password: str | None = None,
+    access: Access = NO_ACCESS,
 ) -> Iterator[Provisioned]:
     """A checked Redis and workers, for as long as the context lasts.
 
@@ -60,7 +60,7 @@ def provision(
         include, noise_dir: passed on to workers that are started.
         notice: where a line for people goes.
         log: file that started workers write to, rather than into a live console.
-        password: Redis's.
+        access: to Redis.
 
     Raises:
         ServiceUnavailable: ``redis_url`` was given and will not do, or nothing was found and
@@ -68,7 +68,7 @@ def provision(
         ResourceExhausted: a server cannot be started.
     """
     with ExitStack() as stack:
-        found = _find(redis_url, password, is_needed=workers == 0)
+        found = _find(redis_url, access, is_needed=workers == 0)
         if found is None:
             server = stack.enter_context(RedisServer())
             found = Provisioned(connect(server.url), server.url)
@@ -79,7 +79,7 @@ def provision(
             notice(f"started {num_workers} workers on {without_password(url)}; log: {log}")
             stack.enter_context(
                 local_workers(
-                    num_workers, url, password, log=log, include=include, noise_dir=noise_dir
+                    num_workers, url, access, log=log, include=include, noise_dir=noise_dir
                 )
             )
         yield found
@@ -96,7 +96,7 @@ def num_cores() -> int:
 def local_workers(
     num_workers: int,
     url: str,
-    password: str | None,
+    access: Access = NO_ACCESS,
     *,
     log: Path,
     include: Path | None = None,
@@ -109,9 +109,7 @@ def local_workers(
         command.append(f"--include={include}")
     if noise_dir is not None:
         command.append(f"--noise_dir={noise_dir}")
-    environment = {**os.environ, URL_VARIABLE: url}
-    if password:
-        environment[PASSWORD_VARIABLE] = password
+    environment = {**os.environ, **access.environment(), URL_VARIABLE: url}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -128,11 +126,11 @@ def local_workers(
         _end(process)
 
 
-def _find(redis_url: str | None, password: str | None, *, is_needed: bool) -> Provisioned | None:
+def _find(redis_url: str | None, access: Access, *, is_needed: bool) -> Provisioned | None:
     if redis_url is not None:
-        return Provisioned(connect(redis_url, password=password), redis_url)
+        return Provisioned(connect(redis_url, access=access), redis_url)
     try:
-        client = connect(DEFAULT_URL, password=password, connect_timeout_s=_QUICK_LOOK_S)
+        client = connect(DEFAULT_URL, access=access, connect_timeout_s=_QUICK_LOOK_S)
     except ServiceUnavailable:
         if is_needed:
             raise

@@ -93,7 +93,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
         open_table(1, 10_000, folder) as noise,
         RedisServer() as server,
-        local_workers(2, server.url, None, log=folder / "log", include=INCLUDE, noise_dir=folder),
+        local_workers(2, server.url, log=folder / "log", include=INCLUDE, noise_dir=folder),
     ):
         yield World(folder, noise, server.url)
 

@@ -83,9 +83,7 @@ class World:
             pool = RedisPool(client, experiment, notice=notices.append)
             stack.callback(pool.shutdown)
             supervisor = stack.enter_context(
-                local_workers(
-                    num_workers, url, None, log=log, include=INCLUDE, noise_dir=self.folder
-                )
+                local_workers(num_workers, url, log=log, include=INCLUDE, noise_dir=self.folder)
             )
             yield Started(pool, client, supervisor, notices, log)
 
