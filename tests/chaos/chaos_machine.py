@@ -1,0 +1,105 @@
+"""A machine of the fleet, as an operator keeps it: its supervisor is started again when it ends."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+from own_processes import Mark, by_kind
+
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDE = Path(__file__).resolve().parent / "include"
+_STOP_S = 20.0
+
+
+class Machine:
+    """``python es/worker.py workers`` (with a relay) or ``start-workers`` (without) in a loop.
+
+    Args:
+        upstream_url: where its work comes from.
+        log: file for what it says.
+        mark: of the test.
+        num_workers: children.
+        is_relayed: whether it has a relay and a Redis of its own.
+        prefix: what to put before its command, to run it in a network of its own, say.
+        include: folder with the environment.
+        rng: how long it takes to be started again.
+    """
+
+    def __init__(
+        self,
+        upstream_url: str,
+        log: Path,
+        mark: Mark,
+        *,
+        num_workers: int = 2,
+        is_relayed: bool = True,
+        prefix: tuple[str, ...] = (),
+        include: Path = INCLUDE,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._log = log
+        self._mark = mark
+        self._rng = rng or random.Random(0)
+        # A unix socket's path may be 107 bytes long: a test's own folder is too deep.
+        self._folder = Path(tempfile.mkdtemp(prefix="es-chaos-"))
+        words = [*prefix, sys.executable, str(ROOT / "es" / "worker.py")]
+        if is_relayed:
+            words += ["workers", f"--master_host={upstream_url}"]
+            words += [f"--relay_socket_path={self.socket}"]
+        else:
+            words += ["start-workers", f"--redis_url={upstream_url}"]
+        self._words = [*words, f"--num_workers={num_workers}", f"--include={include}"]
+        self._start_at_s = 0.0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.starts = 0
+
+    @property
+    def socket(self) -> Path:
+        """Of its own Redis, where it has one."""
+        return self._folder / "s" / "redis.sock"
+
+    def tend(self) -> None:
+        """Start what is not there; call it several times a second."""
+        if self.process is not None and self.process.poll() is not None:
+            self.process = None
+            self._start_at_s = time.monotonic() + self._rng.uniform(0.0, 1.0)
+        if self.process is None and time.monotonic() >= self._start_at_s:
+            self.starts += 1
+            with self._log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    self._words,
+                    env=self._mark.environment,
+                    cwd=self._folder,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                )
+
+    def family(self) -> dict[str, list[psutil.Process]]:
+        """Its processes by kind, as `fault_count.KILLS` has them."""
+        if self.process is None or self.process.poll() is not None:
+            return {"worker": [], "relay": [], "local redis": [], "supervisor": []}
+        own = psutil.Process(self.process.pid)
+        return {**by_kind(self.process.pid), "supervisor": [own]}
+
+    def stop(self) -> int:
+        """Ask it to leave; its exit code, or minus the signal that was needed."""
+        code = 0
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                code = self.process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                code = self.process.wait()
+            self.process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return code

@@ -1,0 +1,58 @@
+"""The head's Redis as an operator keeps it: the same address again whenever it has died."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import psutil
+from own_processes import kill
+
+from errors import ResourceExhausted
+from fleet.redis_server import RedisServer
+
+_PATIENCE_S = 10.0
+
+
+class HeadsRedis:
+    """On one port for its whole life, however often it is killed; it forgets everything then."""
+
+    def __init__(self) -> None:
+        self.port = _free_port()
+        self.server = RedisServer(self.port)
+        self._start_at_s: float | None = None
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+    def kill(self, gone_s: float) -> bool:
+        """By SIGKILL, to be back after ``gone_s``; whether it was there."""
+        if self._start_at_s is not None:
+            return False
+        self._start_at_s = time.monotonic() + gone_s
+        return kill(psutil.Process(self.server.pid))
+
+    def tend(self) -> None:
+        """Start it again when it is time."""
+        if self._start_at_s is None or time.monotonic() < self._start_at_s:
+            return
+        self.server.stop()
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while True:
+            try:
+                self.server = RedisServer(self.port)
+                break
+            except ResourceExhausted:
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.05)
+        self._start_at_s = None
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -1,0 +1,79 @@
+"""The proof by breaking it: whatever dies, is cut off or lied to, theta comes out the same."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from chaos_head import SLOW, reference
+from storm import Storm, Stuck, Weather
+
+SHORT = Weather(
+    least=1,
+    least_total=20,
+    kill_every_s=1.0,
+    head_every_s=7.0,
+    wire_every_s=1.5,
+    mischief_every_s=0.3,
+    cut_s=2.0,
+    patience_s=60.0,
+    longest_s=100.0,
+)
+
+FULL = Weather(
+    least=5,
+    least_total=100,
+    kill_every_s=2.0,
+    head_every_s=20.0,
+    wire_every_s=4.0,
+    mischief_every_s=1.0,
+    cut_s=10.0,
+    patience_s=150.0,
+    longest_s=900.0,
+)
+
+
+def weather_it(folder: Path, weather: Weather, **options: Any) -> str:
+    """Have a run go through ``weather`` and come out as it should; what befell it."""
+    with Storm(folder, weather, *SLOW, **options) as storm:
+        storm.rage()
+        generations = storm.calm()
+        result = storm.head.result()
+        codes = storm.stop()
+        left = storm.mark.left_running()
+        wanted = reference(folder / "calm", storm.mark, *SLOW, f"num_generations={generations}")
+    for same in ("theta_sha256", "rollouts", "env_steps", "generations", "fitness_current"):
+        assert result[same] == wanted[same]
+    assert result["failed_rollouts"] == result["host_failures"] == 0
+    assert not left
+    assert codes == [0] * len(codes)
+    assert not storm.faults.missing(weather.least)
+    return f"{storm.faults.table()}\n{generations} generations by {storm.head.starts} heads"
+
+
+@pytest.fixture
+def show(capfd: pytest.CaptureFixture[str]) -> Any:
+    """Print for whoever reads the gate's output, past pytest's capture."""
+
+    def show(text: str) -> None:
+        with capfd.disabled():
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    return show
+
+
+@pytest.mark.timeout(300)
+def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
+    tmp_path: Path, show: Any
+) -> None:
+    show(weather_it(tmp_path, SHORT, is_relayed=False))
+
+
+@pytest.mark.timeout(300)
+def test_without_its_repair_the_same_run_never_ends(tmp_path: Path) -> None:
+    brief = dataclasses.replace(SHORT, patience_s=15.0)
+    with pytest.raises(Stuck, match="in generation"):
+        weather_it(tmp_path, brief, is_relayed=False, environment={"CHAOS_WITHOUT_REPAIR": "1"})
