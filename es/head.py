@@ -12,7 +12,11 @@ from errors import EsError, ServiceUnavailable
 from fleet import server_file
 from fleet.access import access_given
 from fleet.connection import connect, url_or_default, without_password
-from fleet.overview import describe, flush_everything
+from fleet.flush import flush_everything
+from fleet.overview import overview_of
+from fleet.overview_lines import lines
+from fleet.readings import read
+from fleet.reasons import reasons
 from fleet.redis_server import RedisServer
 
 
@@ -63,8 +67,8 @@ def status(redis_url: str | None) -> None:
     """Show runs, generations, queues and workers, and why nothing moves."""
     url = url_or_default(redis_url)
     client = connect(url, access=access_given())
-    click.echo(f"Redis {without_password(url)}")
-    for line in describe(client):
+    overview = overview_of(read(client))
+    for line in lines(overview, reasons(overview), without_password(url)):
         click.echo(line)
 
 
