@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ _UNUSED = np.random.Generator(np.random.Philox(0))  # for actors that draw nothi
 
 class EpisodeFailed(Exception):
     """The episode has no fitness. Carries one line that says why."""
+
+
+class EpisodeAbandoned(Exception):
+    """Nobody wants the episode any more; it ended between two steps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ def run_episode(
     frame_skip: int = 1,
     observe: bool = False,
     reset_options: Mapping[str, Any] | None = None,
+    abandoned: Callable[[], bool] | None = None,
 ) -> Episode:
     """Reset, then act until the end: a function of theta, the seeds and the cap alone.
 
@@ -66,7 +71,9 @@ def run_episode(
         frame_skip: what ``env`` was made with.
         observe: also return the moments of the observations.
         reset_options: handed to the environment's reset.
+        abandoned: asked before the reset and before each step whether to stop.
 
+    Raises `EpisodeAbandoned` when ``abandoned`` says so; a reset makes ``env`` as good as new.
     Raises `EpisodeFailed` when the environment raises, or when a reward or an observation is NaN or
     infinite.
     """
@@ -80,13 +87,16 @@ def run_episode(
     try:
         # NaN and infinity are told apart below, once, and not by a warning for each of them.
         with np.errstate(over="ignore", invalid="ignore"):
+            if abandoned is not None and abandoned():
+                raise EpisodeAbandoned
             # A simple environment's reset may know of no options.
             options = {"options": dict(reset_options)} if reset_options else {}
             observation, _ = env.reset(seed=seed, **options)
             _check_shape(observation, env.observation_space)
             actor.reset(rng)
-            return _loop(env, actor, observation, max_steps or sys.maxsize, skipping, observe)
-    except EpisodeFailed:
+            limit = max_steps or sys.maxsize
+            return _loop(env, actor, observation, limit, skipping, observe, abandoned)
+    except (EpisodeFailed, EpisodeAbandoned):
         raise
     except Exception as error:  # whatever a simulator does
         raise EpisodeFailed(f"the episode raised {one_line(error)}") from error
@@ -99,6 +109,7 @@ def _loop(
     max_steps: int,
     skipping: FrameSkip | None,
     observe: bool,
+    abandoned: Callable[[], bool] | None,
 ) -> Episode:
     step, act = env.step, actor.act
     space = env.observation_space
@@ -112,6 +123,8 @@ def _loop(
     length = 0
     has_terms = False
     while length < max_steps:
+        if abandoned is not None and abandoned():
+            raise EpisodeAbandoned
         if observe:
             rows.append(np.array(observation))
         observation, reward, terminated, truncated, info = step(act(observation))

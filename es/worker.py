@@ -1,26 +1,116 @@
-"""Workers: ``python es/worker.py start-workers --num_workers=7``.
+"""Workers: ``python es/worker.py start-workers --num_workers=7``; ``workers`` on other machines.
 
 Workers wait for a run on the Redis they are pointed at, evaluate its rollouts, and go on to the
 next run when it ends. They survive what they simulate: a process that hangs, leaks or crashes is
-replaced, and what it had in hand is reported or given back.
+replaced, and what it had in hand is reported or given back. Behind a relay they see their own
+machine's Redis only.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
 from errors import ConfigError, EsError
-from fleet.access import access_given
-from fleet.connection import connect, url_or_default, without_password
+from fleet.access import Access, access_given
+from fleet.connection import connect, url_of, url_or_default, without_password
 from fleet.guard import ChildOptions
+from fleet.kept_relay import KeptRelay
+from fleet.machine import await_server, behind_a_relay, keep
+from fleet.mirror import Mirror
 from fleet.provision import num_cores
-from fleet.supervisor import Supervisor
+from fleet.runtime_folder import runtime_folder
+from fleet.supervisor import Supervisor, machine_name
 from search.messages import is_run_uid
+
+_SOCKET = "redis"
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+_AT_ONCE = 130
+
+Command = Callable[..., None]
+
+
+def option(name: str, *more: str, **settings: Any) -> Callable[[Command], Command]:
+    """An option whose name may be written with ``_`` and with ``-``."""
+    return click.option(name, name.replace("_", "-"), *more, **settings)
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Several options as one decorator, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for one in reversed(options):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+def _run_uid(_context: click.Context, _option: click.Parameter, uid: str | None) -> str | None:
+    if uid is not None and not is_run_uid(uid):
+        raise ConfigError(f"--run={uid}: expected a run's uid, 32 hexadecimal digits")
+    return uid
+
+
+class Stop:
+    """Ctrl-C and SIGTERM: the first asks, the second ends everything at once."""
+
+    def __init__(self) -> None:
+        self.is_asked = False
+        self.folder: Path | None = None
+        signal.signal(signal.SIGINT, self._hear)
+        signal.signal(signal.SIGTERM, self._hear)
+
+    def __call__(self) -> bool:
+        return self.is_asked
+
+    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+        if self.is_asked:
+            if self.folder is not None:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            os._exit(_AT_ONCE)  # what we have started dies with us
+        self.is_asked = True
+
+
+_ACCESS = together(
+    option("--password_file", type=_FILE,
+           help="File of mode 0600 with the head's password; also ES_REDIS_PASSWORD."),
+    option("--worker_password_file", type=_FILE,
+           help="The same with the workers' password; also ES_REDIS_WORKER_PASSWORD."),
+    option("--tls_ca", type=_FILE,
+           help="Certificate of the head's Redis, or of who signed it; also ES_REDIS_CA_FILE."),
+)  # fmt: skip
+_MASTER = together(
+    option("--master_host", default="127.0.0.1", show_default=True,
+           help="Where the head's Redis is; or a URL: redis://, rediss://, unix:// of a relay's."),
+    option("--master_port", default=6379, show_default=True, type=click.IntRange(1, 65535)),
+    option("--no_tls", is_flag=True, help="Speak plainly with a host beyond this machine."),
+    _ACCESS,
+)  # fmt: skip
+_SOCKET_PATH = option(
+    "--relay_socket_path", type=click.Path(path_type=Path),
+    help="Unix socket of this machine's own Redis.  [default: in a private folder]",
+)  # fmt: skip
+_RUN = option("--run", callback=_run_uid, help="Serve only the run with this uid.")
+_WORKERS = together(
+    option("--num_workers", type=click.IntRange(min=1),
+           help="Worker processes.  [default: one a core]"),
+    option("--include", type=_FOLDER, help="Folder with your own environments and policies."),
+    option("--noise_dir", envvar="ES_NOISE_DIR", type=_FOLDER,
+           help="Folder of the shared noise table.  [default: shared memory]"),
+    _RUN,
+    option("--burst", is_flag=True, help="Leave when there is no run to serve."),
+)  # fmt: skip
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,45 +119,145 @@ def cli() -> None:
 
 
 @cli.command("start-workers")
-@click.option(
-    "--num_workers",
-    "--num-workers",
-    type=click.IntRange(min=1),
-    help="Worker processes.  [default: one a core]",
-)
-@click.option("--redis_url", "--redis-url", help="The head's Redis; also ES_REDIS_URL.")
-@click.option("--include", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder with your own environments and policies.")  # fmt: skip
-@click.option("--noise_dir", "--noise-dir", envvar="ES_NOISE_DIR",
-              type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of the shared noise table.  [default: shared memory]")  # fmt: skip
-@click.option("--run", help="Serve only the run with this uid.")
-@click.option("--burst", is_flag=True, help="Leave when there is no run to serve.")
+@option("--redis_url", help="The head's Redis; also ES_REDIS_URL.")
+@option("--force_relay", is_flag=True, help="As `workers`: with a Redis and a relay of their own.")
+@_WORKERS
+@_ACCESS
 def start_workers(
-    num_workers: int | None,
-    redis_url: str | None,
-    include: Path | None,
-    noise_dir: Path | None,
-    run: str | None,
-    burst: bool,
+    redis_url: str | None, force_relay: bool, num_workers: int | None, **given: Any
 ) -> None:
-    """Start workers on this machine and look after them until Ctrl-C."""
-    if run is not None and not is_run_uid(run):
-        raise ConfigError(f"--run={run}: expected a run's uid, 32 hexadecimal digits")
-    url, access = url_or_default(redis_url), access_given()
-    client = connect(url, access=access)
-    asked: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
-
-    signal.signal(signal.SIGINT, on_signal)
-    signal.signal(signal.SIGTERM, on_signal)
+    """Start workers on the head's machine and look after them until Ctrl-C."""
+    url, access, stop = url_or_default(redis_url), _access(given), Stop()
+    options = _options(url, access, given)
     count = num_workers or num_cores()
-    _say(f"{count} workers on {without_password(url)}; Ctrl-C ends them")
-    include = include.resolve() if include is not None else None
-    options = ChildOptions(url, include, noise_dir, run, burst)
-    Supervisor(client, count, options, stop_requested=lambda: bool(asked), notice=_say).run()
+    if force_relay:
+        _serve_behind_a_relay(options, None, count, stop)
+        return
+    connect(url, access=access).close()
+    _say(f"{_workers(count)} on {without_password(url)}; Ctrl-C ends them")
+    workers = Supervisor(lambda: connect(url, access=access), count, options, notice=_say)
+    keep([workers], stop)
+
+
+@cli.command("workers")
+@_MASTER
+@_SOCKET_PATH
+@_WORKERS
+def workers_command(
+    master_host: str,
+    master_port: int,
+    no_tls: bool,
+    relay_socket_path: Path | None,
+    num_workers: int | None,
+    **given: Any,
+) -> None:
+    """Make this machine part of a fleet: a Redis of its own, a relay to the head's, and workers.
+
+    All are started again when they die. Waits for a head that is not there yet; Ctrl-C gives back
+    what is in hand, a second one does not wait for that.
+    """
+    stop = Stop()
+    url, access = url_of(master_host, master_port, no_tls=no_tls), _access(given)
+    options = _options(url, access, given)
+    _serve_behind_a_relay(options, relay_socket_path, num_workers or num_cores(), stop)
+
+
+@cli.command("run-relay")
+@_MASTER
+@_SOCKET_PATH
+@_RUN
+def run_relay(
+    master_host: str,
+    master_port: int,
+    no_tls: bool,
+    relay_socket_path: Path | None,
+    run: str | None,
+    **given: Any,
+) -> None:
+    """Carry work from the head's Redis to the one at --relay_socket_path, and records back."""
+    if relay_socket_path is None:
+        raise ConfigError("--relay_socket_path is missing: name the socket that run-mirror made")
+    stop = Stop()
+    url, access = url_of(master_host, master_port, no_tls=no_tls), _access(given)
+    local_url = f"unix://{relay_socket_path.absolute()}"
+    for one, how in ((local_url, Access()), (url, access)):
+        client = await_server(one, how, _say, stop)
+        if client is None:
+            return
+        client.close()
+    name = f"{machine_name()}-relay"
+    _say(f"relay from {without_password(url)} to {relay_socket_path}; Ctrl-C ends it")
+    relay = KeptRelay(url, access, local_url, name=name, run=run, notice=_say)
+    keep([relay], stop)
+
+
+@cli.command("run-mirror")
+@_SOCKET_PATH
+@option("--port", type=click.IntRange(1, 65535), help="Listen at this port too, for other relays.")
+@option("--bind", default="127.0.0.1", show_default=True, help="Address for --port.")
+@option("--no_tls", is_flag=True, help="Speak plainly although --bind is not this machine alone.")
+@option("--password_file", type=_FILE,
+        help="File of mode 0600 with --port's password; also ES_REDIS_PASSWORD.")  # fmt: skip
+def run_mirror(
+    relay_socket_path: Path | None,
+    port: int | None,
+    bind: str,
+    no_tls: bool,
+    password_file: Path | None,
+) -> None:
+    """Serve this machine's own Redis, which a relay fills (run-relay)."""
+    stop = Stop()
+    password = access_given(password_file=password_file).password if port is not None else None
+    with _socket(relay_socket_path, stop) as path:
+        mirror = Mirror(path, _say, port=port, bind=bind, password=password, no_tls=no_tls)
+        too = f" and {mirror.tcp_url}" if mirror.tcp_url is not None else ""
+        _say(f"Redis at {path}{too}; Ctrl-C ends it")
+        keep([mirror], stop)
+
+
+def _serve_behind_a_relay(
+    options: ChildOptions, socket_path: Path | None, count: int, stop: Stop
+) -> None:
+    upstream = await_server(options.redis_url, options.access, _say, stop)
+    if upstream is None:
+        return
+    upstream.close()
+    with _socket(socket_path, stop) as path:
+        parts = behind_a_relay(path, count, options, _say)
+        shown = without_password(options.redis_url)
+        _say(f"{_workers(count)} on {path}, relay to {shown}; Ctrl-C ends them")
+        keep(parts, stop)
+
+
+@contextmanager
+def _socket(given: Path | None, stop: Stop) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
+    with runtime_folder() as folder:
+        stop.folder = folder
+        yield folder / _SOCKET
+
+
+def _access(given: dict[str, Any]) -> Access:
+    names = ("password_file", "worker_password_file", "tls_ca")
+    return access_given(as_worker=True, **{name: given[name] for name in names})
+
+
+def _options(url: str, access: Access, given: dict[str, Any]) -> ChildOptions:
+    include, noise_dir = given["include"], given["noise_dir"]
+    return ChildOptions(
+        url,
+        include.resolve() if include is not None else None,
+        noise_dir.resolve() if noise_dir is not None else None,
+        given["run"],
+        given["burst"],
+        access,
+    )
+
+
+def _workers(count: int) -> str:
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _say(line: str) -> None:

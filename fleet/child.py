@@ -9,9 +9,8 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
-from types import FrameType
 
 import click
 import redis
@@ -20,18 +19,22 @@ from errors import EsError, VersionMismatch
 from fleet.access import access_given
 from fleet.child_process import leave_no_core
 from fleet.connection import connect, url_or_default
+from fleet.departure import Departure, Leave
 from fleet.parent import die_with_parent
-from fleet.run_service import HEAD_QUIET_S, Leave, RunService, say
-from fleet.slot import Bulletin, Slot
-from fleet.worker_broker import WorkerBroker
+from fleet.run_service import RunService, say
+from fleet.slot import Building, Bulletin, Slot
+from fleet.worker_broker import HEAD_QUIET_S, WorkerBroker
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
 from search.evaluator import Evaluator
 from search.messages import Experiment, decode
-from search.noise import NoiseTable, open_declared
+from search.noise import open_declared
 
 _IDLE_S = 0.2
 _AGAIN_S = 1.0
+_ANOTHER_TRY_S = 60.0
+_BUILD_S = 120.0
+_FATAL = "its environment has ended this worker's process, and not only once, while it was built"
 
 
 class Child:
@@ -45,6 +48,8 @@ class Child:
         noise_dir: folder of the shared noise table.
         run: the only run to serve, or ``None`` for any.
         burst: leave when there is no live run.
+        avoid: a run whose environment has ended this worker's processes while it was built.
+        departure: what a SIGTERM has asked for.
     """
 
     def __init__(
@@ -57,6 +62,8 @@ class Child:
         noise_dir: Path | None,
         run: str | None,
         burst: bool,
+        avoid: str | None,
+        departure: Departure,
     ) -> None:
         self._connect = connect
         self._bulletin = bulletin
@@ -65,8 +72,11 @@ class Child:
         self._noise_dir = noise_dir
         self._run = run
         self._burst = burst
-        self._refused: dict[str, str] = {}
+        self._departure = departure
+        self._refused_s: dict[str, float] = {}
         self._said = ""
+        if avoid is not None:
+            self._turn_down(avoid, _FATAL)
 
     def serve(self) -> None:
         """Serve one run after the other; an unreachable Redis is waited for."""
@@ -86,35 +96,52 @@ class Child:
         if uid is None or data is None:
             time.sleep(_IDLE_S)
             return
+        # Others count us from now on, though we may not be ready for a while.
+        broker.join(uid)
         try:
-            experiment = self._checked(data)
+            self._serve_run(broker, self._checked(data))
+        except EsError as error:
+            self._turn_down(uid, str(error))
+            broker.leave(uid)
+
+    def _serve_run(self, broker: WorkerBroker, experiment: Experiment) -> None:
+        with ExitStack() as stack:
             noise = None
             if experiment.noise is not None:
-                noise = open_declared(experiment.noise, self._noise_dir)
+                noise = stack.enter_context(open_declared(experiment.noise, self._noise_dir))
+            uid = experiment.run_uid
+            timeout_s = max(_BUILD_S, experiment.guard.rollout_timeout_s)
+            self._bulletin.serve(
+                uid, Building(uid, experiment.env.name[:200], time.monotonic(), timeout_s)
+            )
             evaluator = Evaluator(experiment, noise, self._include, say)
-        except EsError as error:
-            self._refused[uid] = str(error)
-            self._refuse(f"cannot serve run {uid[:8]}: {error}")
-            return
-        self._say_idle()
-        try:
-            RunService(self._worker, self._bulletin, broker, experiment, evaluator).until_over()
-        finally:
-            evaluator.close()
-            close_noise(noise)
+            stack.callback(evaluator.close)
+            self._bulletin.serve(uid)
+            self._said = ""
+            RunService(
+                self._worker,
+                self._bulletin,
+                broker,
+                experiment,
+                evaluator,
+                may_serve=self._may_serve,
+                departure=self._departure,
+            ).until_over()
 
     def _choose(self, broker: WorkerBroker) -> str | None:
         runs = broker.live_runs()
-        live = {run.uid for run in runs}
-        self._refused = {uid: why for uid, why in self._refused.items() if uid in live}
-        if self._run is not None:
-            runs = [run for run in runs if run.uid == self._run]
-        fit = [run for run in runs if run.uid not in self._refused]
+        if not runs:
+            self._bulletin.serve("")
+        fit = [run for run in runs if self._may_serve(run.uid)]
         if not fit and self._burst:
             raise Leave(0)
         # A head that has just died still counts as live for a while; one that beats comes first.
         beating = [run for run in fit if run.silence_s < HEAD_QUIET_S]
         return (beating or fit)[0].uid if fit else None
+
+    def _may_serve(self, uid: str) -> bool:
+        is_ours = self._run is None or uid == self._run
+        return is_ours and time.monotonic() >= self._refused_s.get(uid, 0.0)
 
     def _checked(self, data: bytes) -> Experiment:
         experiment = decode(data, Experiment)
@@ -131,25 +158,16 @@ class Child:
             )
         return experiment
 
-    def _say_idle(self) -> None:
-        self._said = ""
-        self._bulletin.show(None)
+    def _turn_down(self, uid: str, why: str) -> None:
+        """Serve other runs, if there are any; what stood in the way may be gone in a while."""
+        self._refused_s[uid] = time.monotonic() + _ANOTHER_TRY_S
+        self._refuse(f"cannot serve run {uid[:8]}: {why}")
 
     def _refuse(self, why: str) -> None:
         self._bulletin.refuse(why)
         if why != self._said:
             self._said = why
             say(why)
-
-
-def close_noise(noise: NoiseTable | None) -> None:
-    """Let go of the table, if there is one."""
-    if noise is not None:
-        noise.close()
-
-
-def _leave_on_sigterm(_number: int, _frame: FrameType | None) -> None:
-    raise Leave(0)
 
 
 @click.command(hidden=True)
@@ -160,6 +178,7 @@ def _leave_on_sigterm(_number: int, _frame: FrameType | None) -> None:
 @click.option("--noise-dir", type=click.Path(path_type=Path))
 @click.option("--run")
 @click.option("--burst", is_flag=True)
+@click.option("--avoid")
 def main(
     slot_fd: int,
     parent_pid: int,
@@ -168,11 +187,13 @@ def main(
     noise_dir: Path | None,
     run: str | None,
     burst: bool,
+    avoid: str | None,
 ) -> None:
     """Serve runs; started by a guard, with ES_REDIS_URL in the environment."""
     die_with_parent(parent_pid)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
-    signal.signal(signal.SIGTERM, _leave_on_sigterm)
+    departure = Departure()
+    signal.signal(signal.SIGTERM, lambda *_: departure.ask())
     leave_no_core()
     use_one_thread()
     url, access = url_or_default(None), access_given()
@@ -184,6 +205,8 @@ def main(
         noise_dir=noise_dir,
         run=run,
         burst=burst,
+        avoid=avoid,
+        departure=departure,
     ).serve()
 
 

@@ -22,19 +22,21 @@ def start_child(
     module: str,
     arguments: Sequence[str],
     *,
-    pass_fd: int,
+    pass_fd: int | None = None,
     environment: Mapping[str, str] | None = None,
     own_session: bool = False,
+    stderr: int | None = None,
 ) -> subprocess.Popen[bytes]:
     """``python -m module``, told who its parent is, with one thread for every sum.
 
     Args:
         module: of ours, with a command that takes ``--parent-pid``.
         arguments: what else it is told; every user of the machine can read it.
-        pass_fd: the file that it inherits.
+        pass_fd: a file that it inherits.
         environment: what else it finds in its environment.
         own_session: a Ctrl-C in our terminal does not reach it, and its own children can be ended
             with it.
+        stderr: where it complains, as `subprocess.Popen` takes it.
     """
     # -P: the folder we happen to be in must not take the place of our modules.
     command = [sys.executable, "-P", "-m", module, "--parent-pid", str(os.getpid()), *arguments]
@@ -42,8 +44,9 @@ def start_child(
     return subprocess.Popen(
         command,
         env={**os.environ, **threads, **(environment or {})},
-        pass_fds=[pass_fd],
+        pass_fds=[] if pass_fd is None else [pass_fd],
         stdin=subprocess.DEVNULL,
+        stderr=stderr,
         start_new_session=own_session,
     )
 

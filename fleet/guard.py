@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import psutil
 
-from fleet.child_process import cause_of, death_record, overrun_record, start_child
+from fleet.access import NO_ACCESS, Access
+from fleet.child_process import OWN_SIGNALS, cause_of, death_record, overrun_record
+from fleet.connection import URL_VARIABLE
+from fleet.heartbeat import WorkerBeat
+from fleet.restarts import Restarts
 from fleet.slot import RECYCLE, Doing, Slot, State
+from fleet.watched_process import WatchedProcess
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord
 
-_BACKOFF_S = (0.0, 0.0, 0.5, 1.0, 2.0, 5.0, 10.0)
-_STABLE_S = 30.0
+_RATE_WINDOW_S = 20.0
+_BUILDS_IN_VAIN = 3
+_MAX_LINE_CHARS = 500
 _MB = 2**20
 
 
@@ -27,6 +34,15 @@ class ChildOptions(NamedTuple):
     noise_dir: Path | None = None
     run: str | None = None
     burst: bool = False
+    access: Access = NO_ACCESS
+
+
+class Totals(msgspec.Struct):
+    """What a worker has done, over the processes that it has been."""
+
+    rollouts: int = 0
+    env_steps: int = 0
+    failures: int = 0
 
 
 class Guard:
@@ -36,6 +52,7 @@ class Guard:
         worker: the child's worker id.
         options: what it is started with.
         report: where the records of a dead child's rollouts go.
+        hear: where each line that a child complains of goes.
         clock: the system-wide monotonic clock.
     """
 
@@ -44,21 +61,25 @@ class Guard:
         worker: str,
         options: ChildOptions,
         report: Callable[[RecordBatch], None],
+        hear: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.worker = worker
         self._options = options
         self._report = report
+        self._hear = hear
         self._clock = clock
         self._slot = Slot.create()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._overran: Doing | None = None
-        self._earlier_rollouts = 0
-        self._quick_deaths = 0
-        self._started_s = 0.0
-        self._start_at_s = -float("inf")
+        self._state = State()
+        self._process: WatchedProcess | None = None
+        self._overran = ""
+        self._earlier = Totals()
+        self._rates: deque[tuple[float, int]] = deque()
+        self._restarts = Restarts(f"worker {worker}")
+        self._builds_in_vain = 0
+        self._avoid = ""
+        self._last_error = ""
         self.deaths = 0
-        self.last_error = ""
         self.is_done = False
 
     @property
@@ -71,53 +92,68 @@ class Guard:
         return self._process.pid if self._process is not None else None
 
     @property
-    def state(self) -> State | None:
+    def state(self) -> State:
         """What the child last said of itself."""
-        return self._slot.read()
+        # A child that was just writing has said nothing new.
+        self._state = self._slot.read() or self._state
+        return self._state
 
-    @property
-    def rollouts(self) -> int:
-        """Rollouts of this child and those before it."""
-        state = self.state
-        return self._earlier_rollouts + (state.rollouts if state is not None else 0)
+    def beat(self) -> WorkerBeat:
+        """How the worker is; to be asked about once a second."""
+        state, now_s = self.state, self._clock()
+        doing, refusal = state.doing, state.refusal
+        env_steps = self._earlier.env_steps + state.env_steps
+        trouble = self._restarts.trouble(now_s)
+        error = state.last_error or self._last_error
+        started_s = doing.started_s if doing is not None and doing.rollout is not None else None
+        return WorkerBeat(
+            self.worker,
+            self.is_up,
+            run_uid=state.run_uid,
+            rollouts=self._earlier.rollouts + state.rollouts,
+            env_steps=env_steps,
+            env_steps_per_s=round(self._rate(now_s, env_steps), 1),
+            failures=self._earlier.failures + state.failures,
+            deaths=self.deaths,
+            rss_mb=round(self._rss_mb(), 1),
+            doing_s=round(now_s - started_s, 3) if started_s is not None else None,
+            last_error=(trouble or error)[:_MAX_LINE_CHARS],
+            refusal=refusal[:_MAX_LINE_CHARS],
+        )
 
-    def rss_mb(self) -> float:
-        """The child's resident memory."""
-        try:
-            return psutil.Process(self.pid).memory_info().rss / _MB if self._process else 0.0
-        except psutil.Error:
-            return 0.0
+    def news(self) -> str:
+        """A line for people where the worker has begun to die again and again, else nothing."""
+        return self._restarts.news(self._clock())
 
     def tend(self) -> None:
         """Look after the child; call it several times a second."""
         if self._process is None:
-            if not self.is_done and self._clock() >= self._start_at_s:
+            if not self.is_done and self._clock() >= self._restarts.start_at_s:
                 self._start()
             return
         code = self._process.poll()
         if code is None:
-            self._kill_if_overdue()
+            self._kill_if_overdue(self._process)
             return
-        self._bury(code)
+        self._bury(self._process, code)
+
+    def disown(self, digest: str | None) -> None:
+        """Tell the child that nobody wants this generation any more; ``None``: all is well."""
+        self._slot.disown(digest)
 
     def terminate(self) -> None:
         """Ask the child to leave, and start no other."""
         self.is_done = True
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None:
             self._process.terminate()
 
     def stop(self, patience_s: float) -> None:
         """Wait for the child to leave, by force after ``patience_s``; give its rollouts back."""
         self.terminate()
-        if self._process is None:
-            return
-        try:
+        if self._process is not None:
             self._process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._report_dead(given_back=True)
-        self._process = None
+            self._process = None
+            self._report_dead(self.state, given_back=True)
 
     def close(self) -> None:
         """Let go of the slot; the child is gone."""
@@ -134,51 +170,73 @@ class Guard:
             arguments += ["--run", options.run]
         if options.burst:
             arguments.append("--burst")
-        self._slot.write(State())
-        self._overran = None
-        self._started_s = self._clock()
+        if self._avoid:
+            arguments += ["--avoid", self._avoid]
+        self._clear()
         # In the environment and not in argv, which every user of the machine can read.
-        self._process = start_child(
+        self._process = WatchedProcess(
             "fleet.child",
             arguments,
+            hear=self._hear,
             pass_fd=self._slot.fd,
-            environment={"ES_REDIS_URL": options.redis_url},
+            environment={**options.access.environment(), URL_VARIABLE: options.redis_url},
         )
 
-    def _kill_if_overdue(self) -> None:
-        state = self._slot.read()
-        doing = state.doing if state is not None else None
-        if doing is None or doing.rollout is None or self._process is None:
-            return
-        if self._clock() - doing.started_s > doing.timeout_s:
-            self._overran = doing
-            self._process.kill()
+    def _clear(self) -> None:
+        self._state = State()
+        self._slot.write(self._state)
+        self._slot.disown(None)
+        self._overran = ""
 
-    def _bury(self, code: int) -> None:
-        state = self._slot.read()
-        self._earlier_rollouts += state.rollouts if state is not None else 0
+    def _kill_if_overdue(self, process: WatchedProcess) -> None:
+        state, now_s = self.state, self._clock()
+        doing, building = state.doing, state.building
+        if doing is not None and doing.rollout is not None:
+            if now_s - doing.started_s > doing.timeout_s:
+                self._overran = f"took longer than rollout_timeout_s={doing.timeout_s:g}"
+                process.kill()
+        elif building is not None and now_s - building.started_s > building.timeout_s:
+            self._overran = f"took longer than {building.timeout_s:g} s"
+            process.kill()
+
+    def _bury(self, process: WatchedProcess, code: int) -> None:
+        state = self.state
         self._process = None
-        if code == RECYCLE:
-            self._slot.write(State())
-            return
+        self._earlier.rollouts += state.rollouts
+        self._earlier.env_steps += state.env_steps
+        self._earlier.failures += state.failures
+        self._last_error = state.last_error or self._last_error
         if code == 0:
             self.is_done = self._options.burst
-        else:
+        self._report_dead(state, code)
+        if code not in (0, RECYCLE):
             self.deaths += 1
-        self.last_error = f"worker {self.worker} {cause_of(code)}" if code else ""
-        self._report_dead(code=code)
-        self._slot.write(State())
-        # Who gets rollouts done before it dies may start again at once: what kills it is counted
-        # by rollout. Who does not might start and die for ever.
-        quick = self._clock() - self._started_s < _STABLE_S
-        is_useless = quick and (state is None or state.rollouts == 0)
-        self._quick_deaths = self._quick_deaths + 1 if is_useless else 0
-        wait_s = _BACKOFF_S[min(self._quick_deaths, len(_BACKOFF_S) - 1)]
-        self._start_at_s = self._clock() + wait_s
+            how = self._how(process, state, code)
+            self._last_error = f"worker {self.worker} {how}"
+            self._restarts.died(self._clock(), how, in_vain=_is_in_vain(state, code))
+        self._count_builds(state)
+        self._clear()
 
-    def _report_dead(self, code: int = 0, *, given_back: bool = False) -> None:
-        state = self._slot.read()
-        doing = state.doing if state is not None else None
+    def _how(self, process: WatchedProcess, state: State, code: int) -> str:
+        how = self._overran or cause_of(code)
+        if state.building is not None:
+            how += f" while building environment {state.building.environment}"
+        elif state.doing is not None and state.doing.rollout is not None:
+            how += f" in rollout {state.doing.rollout} of generation {state.doing.number}"
+        # A death by signal leaves no last word; what was said before is about something else.
+        return f"{how}: {process.last_line}" if code > 0 and process.last_line else how
+
+    def _count_builds(self, state: State) -> None:
+        """Keep a worker away from a run whose environment kills it before its first rollout."""
+        if state.building is None:
+            self._builds_in_vain, self._avoid = 0, ""
+            return
+        self._builds_in_vain += 1
+        if self._builds_in_vain >= _BUILDS_IN_VAIN:
+            self._avoid = state.building.run_uid
+
+    def _report_dead(self, state: State, code: int = 0, *, given_back: bool = False) -> None:
+        doing = state.doing
         if doing is None:
             return
         records = [
@@ -199,6 +257,27 @@ class Guard:
     def _verdict(self, doing: Doing, rollout: int, code: int, given_back: bool) -> RolloutRecord:
         if rollout != doing.rollout or given_back:
             return RolloutRecord(rollout, doing.attempt, "returned", doing.copy)
-        if self._overran is not None and self._overran.rollout == rollout:
+        if self._overran:
             return overrun_record(rollout, doing.attempt, doing.timeout_s, doing.copy)
         return death_record(rollout, doing.attempt, code, doing.copy)
+
+    def _rate(self, now_s: float, env_steps: int) -> float:
+        self._rates.append((now_s, env_steps))
+        while now_s - self._rates[0][0] > _RATE_WINDOW_S:
+            self._rates.popleft()
+        then_s, earlier = self._rates[0]
+        return (env_steps - earlier) / (now_s - then_s) if now_s > then_s else 0.0
+
+    def _rss_mb(self) -> float:
+        try:
+            return psutil.Process(self.pid).memory_info().rss / _MB if self._process else 0.0
+        except psutil.Error:
+            return 0.0
+
+
+def _is_in_vain(state: State, code: int) -> bool:
+    """Whether the process did nobody any good. What a simulator does to itself in a rollout is
+    counted there, and ends with it; all else might happen for ever.
+    """
+    is_in_rollout = state.doing is not None and state.doing.rollout is not None
+    return state.rollouts == 0 and not (is_in_rollout and -code in OWN_SIGNALS)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
 import msgspec
 import redis
 
+from env.rollout import EpisodeAbandoned
 from errors import MessageError
+from fleet.departure import Departure, Leave
+from fleet.fairness import fairer_run
 from fleet.slot import RECYCLE, Bulletin, Doing
 from fleet.wear import Wear
-from fleet.worker_broker import WorkerBroker
+from fleet.worker_broker import HEAD_QUIET_S, WorkerBroker
 from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,
@@ -28,20 +31,13 @@ from search.messages import (
     encode,
 )
 
-HEAD_QUIET_S = 3.0
-"""A head beats every second; one not heard of for so long makes way for another run's."""
-
 _KEPT_GENERATIONS = 4
 _FLUSH_S = 0.5
-_JOIN_EVERY_S = 2.0
+_LOOK_EVERY_S = 2.0
 _RECONNECT_S = 0.5
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Leave(SystemExit):
-    """The child's way out, with its exit code."""
 
 
 class RunService:
@@ -53,6 +49,8 @@ class RunService:
         broker: of the machine's Redis.
         experiment: the run.
         evaluator: built for that run.
+        may_serve: whether this child can serve the run of a uid.
+        departure: what a SIGTERM has asked for.
     """
 
     def __init__(
@@ -62,6 +60,9 @@ class RunService:
         broker: WorkerBroker,
         experiment: Experiment,
         evaluator: Evaluator,
+        *,
+        may_serve: Callable[[str], bool],
+        departure: Departure,
     ) -> None:
         self._worker = worker
         self._bulletin = bulletin
@@ -69,69 +70,101 @@ class RunService:
         self._uid = experiment.run_uid
         self._guard = experiment.guard
         self._evaluator = evaluator
+        self._may_serve = may_serve
+        self._departure = departure
         self._generations: OrderedDict[tuple[int, str], Generation] = OrderedDict()
         self._wear = Wear(experiment.guard)
 
     def until_over(self) -> None:
-        """Evaluate the run's tasks until its head is gone or another run calls more loudly."""
+        """Evaluate the run's tasks until its head is gone or another run has fewer workers."""
         open_numbers = patiently(self._broker.open_numbers, self._uid)
         newest = -1
         batch: bytes | None = None
-        joined_s = -float("inf")
+        looked_s = time.monotonic()
         waiting_since_s = time.monotonic()
         while True:
-            if time.monotonic() - joined_s > _JOIN_EVERY_S:
-                patiently(self._broker.join, self._uid)
-                joined_s = time.monotonic()
             # The next one may open while we wait, also where none is open now.
             newest = max([newest, *open_numbers])
-            data, open_numbers = patiently(
-                self._broker.exchange, self._uid, batch, [*open_numbers, newest + 1]
-            )
-            self._bulletin.show(None)
+            task, open_numbers = patiently(self._exchange, batch, [*open_numbers, newest + 1])
             batch = None
-            if data is None:
-                if self._is_over():
+            if task is not None:
+                batch = self._work(task, time.monotonic() - waiting_since_s)
+                waiting_since_s = time.monotonic()
+            if task is None or time.monotonic() - looked_s > _LOOK_EVERY_S:
+                looked_s = time.monotonic()
+                if patiently(self._should_go, is_idle=task is None):
+                    if batch is not None:
+                        patiently(self._broker.send, self._uid, batch)
+                    self._bulletin.show(None)
                     patiently(self._broker.leave, self._uid)
                     return
-                continue
-            batch = self._work(data, time.monotonic() - waiting_since_s)
-            waiting_since_s = time.monotonic()
 
-    def _is_over(self) -> bool:
-        silence_s = {run.uid: run.silence_s for run in patiently(self._broker.live_runs)}
-        ours_s = silence_s.pop(self._uid, None)
-        if ours_s is None:
-            return True
-        return ours_s > HEAD_QUIET_S and any(s < HEAD_QUIET_S for s in silence_s.values())
+    def _exchange(
+        self, batch: bytes | None, numbers: Sequence[int]
+    ) -> tuple[Task | None, list[int]]:
+        """Send ``batch``; the next task, which is in the slot before anything else may happen."""
+        with self._departure.held():
+            data, open_numbers = self._broker.exchange(self._uid, batch, numbers)
+            task = self._task(data) if data is not None else None
+            if task is None:
+                self._bulletin.show(None)
+            else:
+                self._show(task, task.first, None)
+        return task, open_numbers
 
-    def _work(self, data: bytes, obtaining_s: float) -> bytes | None:
-        """Evaluate a task; its encoded records, but for those sent on the way."""
+    def _task(self, data: bytes) -> Task | None:
         try:
             task = decode(data, Task)
-            generation = self._generation(task)
         except MessageError as error:
             say(f"a message among the tasks was refused: {error}")
             return None
-        if generation is None or task.run_uid != self._uid:
-            return None  # closed in the meantime, or not ours
+        return task if task.run_uid == self._uid else None
+
+    def _should_go(self, *, is_idle: bool) -> bool:
+        self._broker.join(self._uid)
+        runs = self._broker.live_runs()
+        ours = [run for run in runs if run.uid == self._uid]
+        others = [
+            run
+            for run in runs
+            if run.uid != self._uid and run.silence_s < HEAD_QUIET_S and self._may_serve(run.uid)
+        ]
+        if not ours:
+            return is_idle
+        if ours[0].silence_s > HEAD_QUIET_S:
+            return is_idle and bool(others)
+        return fairer_run(self._worker, ours[0], others, time.time()) is not None
+
+    def _work(self, task: Task, obtaining_s: float) -> bytes | None:
+        """Evaluate a task; its encoded records, but for those sent on the way."""
+        try:
+            generation = self._generation(task)
+        except MessageError as error:
+            say(f"a generation was refused: {error}")
+            return None
+        if generation is None:
+            return None  # closed in the meantime
         if task.stop > generation.num_rollouts:
             say(f"a task for rollout {task.stop - 1} of {generation.num_rollouts} was refused")
             return None
-        return self._evaluate(task, generation, obtaining_s)
+        try:
+            return self._evaluate(task, generation, obtaining_s)
+        except EpisodeAbandoned:
+            return None  # with what else there is of the task: its generation is closed
 
     def _evaluate(self, task: Task, generation: Generation, obtaining_s: float) -> bytes:
         records: list[RolloutRecord] = []
         unsent = task.first
         started_s = sent_s = time.perf_counter()
+        disowned = self._bulletin.disowned(task.digest)
         for rollout in range(task.first, task.stop):
             self._show(task, unsent, rollout)
-            record = self._evaluator.evaluate(generation, rollout, task.attempt)
+            record = self._evaluator.evaluate(generation, rollout, task.attempt, disowned)
             if record.status != "ok":
                 record = msgspec.structs.replace(record, copy=task.copy)
             records.append(record)
             now_s = time.perf_counter()
-            if self._wear.is_worn(self._bulletin.count_rollout()):
+            if self._wear.is_worn(self._bulletin.count(record.length, record.error or None)):
                 self._leave(task, records, now_s - started_s, obtaining_s)
             if now_s - sent_s > _FLUSH_S and rollout + 1 < task.stop:
                 batch = self._batch(task, records, now_s - started_s, obtaining_s)

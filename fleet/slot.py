@@ -12,17 +12,21 @@ import os
 import struct
 import tempfile
 import zlib
+from collections.abc import Callable
 from typing import Self
 
 import msgspec
 
-SIZE = 4096
+SIZE = 8192
 
 RECYCLE = 75
 """Exit code of a child that left to be replaced: sysexits' EX_TEMPFAIL, try again."""
 
-_MAX_REFUSAL_CHARS = 500
+_MAX_LINE_CHARS = 500
 _HEADER = struct.Struct("<II")
+_WORD_BYTES = 8
+_WORD = slice(SIZE - _WORD_BYTES, SIZE)
+_NO_WORD = bytes(_WORD_BYTES)
 
 
 class Doing(msgspec.Struct, frozen=True):
@@ -46,12 +50,33 @@ class Doing(msgspec.Struct, frozen=True):
     timeout_s: float
 
 
+class Building(msgspec.Struct, frozen=True):
+    """A run's environment, being built: that may hang or crash as a rollout may."""
+
+    run_uid: str
+    environment: str
+    started_s: float
+    timeout_s: float
+
+
 class State(msgspec.Struct, frozen=True):
-    """What a child says of itself: its rollouts so far, its task, and why it serves no run."""
+    """What a child says of itself.
+
+    Attributes:
+        rollouts, env_steps, failures: so far, of this process.
+        run_uid: the run that it serves; empty where none.
+        refusal: why it serves none.
+        last_error: what the last failed rollout said.
+    """
 
     rollouts: int = 0
+    env_steps: int = 0
+    failures: int = 0
+    run_uid: str = ""
     doing: Doing | None = None
+    building: Building | None = None
     refusal: str = ""
+    last_error: str = ""
 
 
 _decoder = msgspec.msgpack.Decoder(State)
@@ -77,7 +102,7 @@ class Slot:
     def write(self, state: State) -> None:
         """Let the other side see ``state``."""
         data = msgspec.msgpack.encode(state)
-        if len(data) > SIZE - _HEADER.size:
+        if len(data) > _WORD.start - _HEADER.size:
             raise ValueError(f"a state of {len(data)} bytes does not fit the slot")
         self._map[: _HEADER.size + len(data)] = _HEADER.pack(len(data), zlib.crc32(data)) + data
 
@@ -92,6 +117,17 @@ class Slot:
         except msgspec.MsgspecError:
             return None
 
+    def disown(self, digest: str | None) -> None:
+        """The parent's word to its child: nobody wants the generation of this digest any more."""
+        word = _NO_WORD if digest is None else _word_of(digest)
+        if self._map[_WORD] != word:
+            self._map[_WORD] = word
+
+    def disowned(self, digest: str) -> Callable[[], bool]:
+        """Asks, in well under a microsecond, whether that has been said of ``digest``."""
+        said, word = self._map, _word_of(digest)
+        return lambda: said[_WORD] == word
+
     def close(self) -> None:
         """Let go of the file."""
         self._map.close()
@@ -103,17 +139,51 @@ class Bulletin:
 
     def __init__(self, slot: Slot) -> None:
         self._slot = slot
-        self._rollouts = 0
+        self._state = State()
 
     def show(self, doing: Doing | None) -> None:
         """The task in hand, if there is one."""
-        self._slot.write(State(self._rollouts, doing))
+        self._write(msgspec.structs.replace(self._state, doing=doing, building=None, refusal=""))
 
-    def count_rollout(self) -> int:
-        """One more rollout by this process; how many there are now."""
-        self._rollouts += 1
-        return self._rollouts
+    def serve(self, run_uid: str, building: Building | None = None) -> None:
+        """The run that is served from now on, and what has to be built first."""
+        self._write(
+            msgspec.structs.replace(
+                self._state, run_uid=run_uid, doing=None, building=building, refusal=""
+            )
+        )
 
     def refuse(self, why: str) -> None:
         """Nothing in hand, and why."""
-        self._slot.write(State(self._rollouts, None, why[:_MAX_REFUSAL_CHARS]))
+        self._write(
+            msgspec.structs.replace(
+                self._state, run_uid="", doing=None, building=None, refusal=why[:_MAX_LINE_CHARS]
+            )
+        )
+
+    def count(self, env_steps: int, error: str | None = None) -> int:
+        """One more rollout by this process, and what it failed of; how many there are now.
+
+        The other side sees it with the next thing that it is shown.
+        """
+        state = self._state
+        self._state = msgspec.structs.replace(
+            state,
+            rollouts=state.rollouts + 1,
+            env_steps=state.env_steps + env_steps,
+            failures=state.failures + (error is not None),
+            last_error=state.last_error if error is None else error[:_MAX_LINE_CHARS],
+        )
+        return self._state.rollouts
+
+    def disowned(self, digest: str) -> Callable[[], bool]:
+        """Asks whether nobody wants the generation of this digest any more."""
+        return self._slot.disowned(digest)
+
+    def _write(self, state: State) -> None:
+        self._state = state
+        self._slot.write(state)
+
+
+def _word_of(digest: str) -> bytes:
+    return bytes.fromhex(digest)[:_WORD_BYTES]

@@ -3,126 +3,136 @@
 from __future__ import annotations
 
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable
 
-import redis
-
-from fleet import heartbeat
 from fleet.connection import Client
+from fleet.courier import Courier
 from fleet.guard import ChildOptions, Guard
-from fleet.heartbeat import BEAT_S, Heartbeat, WorkerBeat
-from fleet.worker_broker import push_records
+from fleet.heartbeat import BEAT_S, Heartbeat
 from search.code_version import code_version
-from search.messages import RecordBatch, encode
+from search.messages import RecordBatch
 
-_TEND_EVERY_S = 0.05
-_GIVE_BACK_S = 3.0
+LEAVE_S = 2.5
+_DELIVER_S = 1.5
+_RETRACT_S = 0.5
 
 
 class Supervisor:
     """Keeps ``num_workers`` children at work.
 
     Args:
-        client: of this machine's Redis, for heartbeats and for what dead children leave behind.
+        connect: gives a client of this machine's Redis, for heartbeats and for what dead children
+            leave behind.
         num_workers: children.
         options: what they are started with.
-        stop_requested: asked several times a second.
-        notice: where a line for people goes.
+        notice: where a line for people goes, and each line that a child complains of.
+        trouble: what is wrong with the machine itself, in one line; empty where nothing is.
+        detour: gives a client of the head's Redis, for heartbeats while the machine itself is in
+            trouble and nobody hands them on.
+        machine: its name, see `machine_name`.
     """
 
     def __init__(
         self,
-        client: Client,
+        connect: Callable[[], Client],
         num_workers: int,
         options: ChildOptions,
         *,
-        stop_requested: Callable[[], bool],
         notice: Callable[[str], None],
+        trouble: Callable[[], str] = lambda: "",
+        detour: Callable[[], Client] | None = None,
+        machine: str | None = None,
     ) -> None:
-        self._client = client
-        self._stop_requested = stop_requested
         self._notice = notice
-        self.machine = f"{_plain(socket.gethostname())}-{os.getpid()}"
+        self._trouble = trouble
+        self.machine = machine or machine_name()
         self.guards = [
-            Guard(f"{self.machine}-{number}", options, self._report)
+            Guard(f"{self.machine}-{number}", options, self._report, notice)
             for number in range(num_workers)
         ]
-        self._unsent: list[RecordBatch] = []
+        self._courier = Courier(connect, self.machine)
+        self._detour = detour
+        self._direct: Courier | None = None
         self._beat_s = -float("inf")
-        self._last_error = ""
+        self._said = ""
 
-    def run(self) -> None:
-        """Until asked to stop or, with ``burst``, until the last child has left."""
-        try:
-            while not self._stop_requested():
-                for guard in self.guards:
-                    guard.tend()
-                if all(guard.is_done and not guard.is_up for guard in self.guards):
-                    return
-                self._speak()
-                time.sleep(_TEND_EVERY_S)
-        finally:
-            self._stop()
+    @property
+    def is_done(self) -> bool:
+        """Whether the last child has left for good, as ``burst`` makes them do."""
+        return all(guard.is_done and not guard.is_up for guard in self.guards)
 
-    def _speak(self) -> None:
-        """Send what is due; a Redis that is gone hears it when it is back."""
-        is_due = time.monotonic() - self._beat_s >= BEAT_S
-        if not self._unsent and not is_due:
-            return
-        try:
-            self._send_reports()
-            if is_due:
-                self._beat_s = time.monotonic()
-                heartbeat.send(self._client, self._heartbeat())
-        except redis.RedisError:
-            return
+    def tend(self) -> None:
+        """Look after everything; call it several times a second."""
+        for guard in self.guards:
+            guard.tend()
+            self._pass_on_what_is_open(guard)
+            if news := guard.news():
+                self._notice(news)
+        if time.monotonic() - self._beat_s >= BEAT_S:
+            self._beat_s = time.monotonic()
+            beat = self.heartbeat()
+            crews = {one.worker: one.run_uid for one in beat.workers if one.is_up and one.run_uid}
+            self._courier.say(beat, crews)
+            if beat.last_error and self._detour is not None:
+                self._direct = self._direct or Courier(self._detour, self.machine)
+                self._direct.say(beat, {})
+            self._complain(self._courier.trouble)
 
-    def _heartbeat(self) -> Heartbeat:
-        beats = tuple(self._worker_beat(guard) for guard in self.guards)
-        errors = [beat.last_error for beat in beats if beat.last_error]
-        if errors and errors[0] != self._last_error:
-            self._last_error = errors[0]
-            self._notice(errors[0])
-        return Heartbeat(self.machine, socket.gethostname(), code_version(), beats)
-
-    def _worker_beat(self, guard: Guard) -> WorkerBeat:
-        state = guard.state
-        doing = state.doing if state is not None else None
-        return WorkerBeat(
-            guard.worker,
-            guard.is_up,
-            run_uid=doing.run_uid if doing is not None else "",
-            rollouts=guard.rollouts,
-            deaths=guard.deaths,
-            rss_mb=round(guard.rss_mb(), 1),
-            last_error=guard.last_error[:500],
-            refusal=state.refusal if state is not None else "",
+    def heartbeat(self) -> Heartbeat:
+        """How the machine and its workers are."""
+        beats = tuple(guard.beat() for guard in self.guards)
+        return Heartbeat(
+            self.machine,
+            socket.gethostname(),
+            code_version(),
+            beats,
+            last_error=self._trouble()[:500],
         )
 
-    def _report(self, batch: RecordBatch) -> None:
-        self._unsent.append(batch)
-
-    def _send_reports(self) -> None:
-        while self._unsent:
-            batch = self._unsent[0]
-            push_records(self._client, batch.run_uid, [encode(batch)])
-            self._unsent.pop(0)
-
-    def _stop(self) -> None:
-        deadline_s = time.monotonic() + _GIVE_BACK_S
+    def stop(self) -> None:
+        """Have all children leave, and give back what they had in hand."""
+        deadline_s = time.monotonic() + LEAVE_S
         for guard in self.guards:
             guard.terminate()
         for guard in self.guards:
             guard.stop(max(0.0, deadline_s - time.monotonic()))
-        try:
-            self._send_reports()
-            heartbeat.retract(self._client, self.machine)
-        except redis.RedisError:
+        if not self._courier.finish(_DELIVER_S):
             self._notice("Redis is out of reach: the rollouts in hand are not given back")
+        if self._direct is not None:
+            self._direct.finish(_RETRACT_S)
         for guard in self.guards:
             guard.close()
+
+    def _pass_on_what_is_open(self, guard: Guard) -> None:
+        """Have a child drop what nobody wants any more."""
+        doing = guard.state.doing
+        if doing is None:
+            guard.disown(None)
+            return
+        listed = self._courier.open_list(doing.run_uid)
+        # A list from before the task was taken may not have its generation yet.
+        is_closed = (
+            listed is not None
+            and listed.asked_s > doing.started_s
+            and doing.number not in listed.numbers
+        )
+        guard.disown(doing.digest if is_closed else None)
+
+    def _report(self, batch: RecordBatch) -> None:
+        self._courier.report(batch)
+
+    def _complain(self, trouble: str) -> None:
+        if trouble != self._said:
+            self._said = trouble
+            self._notice(trouble or "Redis is there again")
+
+
+def machine_name() -> str:
+    """Of this process on this machine; no other has it, not even on a copy of the machine."""
+    return f"{_plain(socket.gethostname())}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 def _plain(name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fleet import keys
@@ -12,17 +12,20 @@ from fleet.open_numbers import parse_numbers
 from search.messages import is_run_uid
 
 HEAD_GONE_S = 30.0
+HEAD_QUIET_S = 3.0
+"""A head beats every second; one not heard of for so long makes way for another run's."""
 CREW_FRESH_S = 10.0
 UNREAD_S = 3600
 """What is sent to a run whose head has gone for good does not stay for ever."""
 
 
 class LiveRun(NamedTuple):
-    """A run whose head has been heard of: how long ago, and how many workers it has."""
+    """A run whose head has been heard of: how long ago, and how many other workers it has."""
 
     uid: str
     silence_s: float
     num_workers: int
+    crew: frozenset[str] = frozenset()
 
 
 class WorkerBroker:
@@ -38,13 +41,17 @@ class WorkerBroker:
         found: Any = self._client.zrangebyscore(
             keys.RUNS, now_s - HEAD_GONE_S, "+inf", withscores=True
         )
+        uids = {name.decode(errors="replace"): beat_s for name, beat_s in found}
+        uids = {uid: beat_s for uid, beat_s in uids.items() if is_run_uid(uid)}
+        with self._client.pipeline(transaction=False) as pipe:
+            for uid in uids:
+                pipe.zrangebyscore(keys.crew(uid), now_s - CREW_FRESH_S, "+inf")
+            crews = pipe.execute()
         runs = []
-        for name, beat_s in found:
-            uid = name.decode(errors="replace")
-            if is_run_uid(uid):
-                crew: Any = self._client.zrangebyscore(keys.crew(uid), now_s - CREW_FRESH_S, "+inf")
-                others = len(set(crew) - {self._worker.encode()})
-                runs.append(LiveRun(uid, now_s - beat_s, others))
+        for (uid, beat_s), found_crew in zip(uids.items(), crews, strict=True):
+            crew = frozenset(member.decode(errors="replace") for member in found_crew)
+            others = len(crew - {self._worker})
+            runs.append(LiveRun(uid, now_s - beat_s, others, crew))
         return sorted(runs, key=lambda run: (run.num_workers, run.uid))
 
     def experiment(self, run_uid: str) -> bytes | None:
@@ -68,6 +75,11 @@ class WorkerBroker:
     def leave(self, run_uid: str) -> None:
         """Count as one no more."""
         self._client.zrem(keys.crew(run_uid), self._worker)
+
+    def present_numbers(self, run_uid: str) -> list[int] | None:
+        """As `open_numbers`; ``None`` where nobody says which are open."""
+        data: Any = self._client.get(keys.open_generations(run_uid))
+        return parse_numbers(data) if data is not None else None
 
     def open_numbers(self, run_uid: str) -> list[int]:
         """Numbers of the open generations, oldest first."""
@@ -96,6 +108,24 @@ class WorkerBroker:
             pipe.blpop(queues, timeout=BLOCK_S)
             *_, listed, popped = pipe.execute()
         return (popped[1] if popped is not None else None), parse_numbers(listed)
+
+
+def count_crews(client: Client, stay: Mapping[str, str], left: Mapping[str, str]) -> None:
+    """Count workers among the crews of their runs, and no more among those that they have left.
+
+    Args:
+        client: of their Redis.
+        stay, left: a run's uid by worker.
+    """
+    now_s = redis_time_s(client)
+    with client.pipeline(transaction=False) as pipe:
+        for worker, uid in left.items():
+            pipe.zrem(keys.crew(uid), worker)
+        for worker, uid in stay.items():
+            pipe.zadd(keys.crew(uid), {worker: now_s})
+        for uid in set(stay.values()):
+            pipe.expire(keys.crew(uid), UNREAD_S)
+        pipe.execute()
 
 
 def push_records(client: Client, run_uid: str, batches: Sequence[bytes]) -> None:

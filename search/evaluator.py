@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 
 from env import registry
-from env.rollout import Episode, EpisodeFailed, run_episode
+from env.rollout import Episode, EpisodeAbandoned, EpisodeFailed, run_episode
 from policy.actor import Actor, build_actor
 from search.candidates import write_candidate
 from search.messages import MAX_ERROR_CHARS, Experiment, Generation, RolloutRecord
@@ -52,15 +52,28 @@ class Evaluator:
         self._theta = np.zeros(self._actor.num_parameters, dtype=np.float32)
         self._loaded: tuple[Generation, int] | None = None
 
-    def evaluate(self, generation: Generation, rollout: int, attempt: int) -> RolloutRecord:
+    def evaluate(
+        self,
+        generation: Generation,
+        rollout: int,
+        attempt: int,
+        abandoned: Callable[[], bool] | None = None,
+    ) -> RolloutRecord:
         """Run one rollout. Whatever the environment raises becomes a ``failed`` record.
 
+        Args:
+            generation, rollout, attempt: which one.
+            abandoned: asked each step whether anybody still wants it.
+
         Raises:
+            EpisodeAbandoned: nobody does. The environment is ready for the next rollout.
             MessageError: the generation's vectors do not fit this policy or noise table.
         """
         self._load(generation, min(rollout // generation.num_episodes, generation.num_candidates))
         try:
-            episode = self._run(generation, rollout)
+            episode = self._run(generation, rollout, abandoned)
+        except EpisodeAbandoned:
+            raise
         except Exception as error:
             self._replace_env()
             return RolloutRecord(rollout, attempt, "failed", error=one_line(error))
@@ -89,7 +102,9 @@ class Evaluator:
         self._actor.load(self._theta, generation.statistics)
         self._loaded = generation, candidate
 
-    def _run(self, generation: Generation, rollout: int) -> Episode:
+    def _run(
+        self, generation: Generation, rollout: int, abandoned: Callable[[], bool] | None
+    ) -> Episode:
         seeds = rollout_seeds(generation, rollout)
         is_score = rollout >= generation.num_training
         return run_episode(
@@ -101,6 +116,7 @@ class Evaluator:
             frame_skip=self._spec.frame_skip,
             observe=is_observed(generation, rollout),
             reset_options=generation.score_options if is_score else None,
+            abandoned=abandoned,
         )
 
     def _make_env(self) -> gymnasium.Env[Any, Any]:

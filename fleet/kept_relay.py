@@ -1,0 +1,86 @@
+"""A relay in a process of its own, started again when it dies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fleet.access import Access
+from fleet.child_process import cause_of
+from fleet.connection import URL_VARIABLE
+from fleet.restarts import Restarts
+from fleet.watched_process import WatchedProcess
+
+_STABLE_S = 5.0
+_LEAVE_S = 2.5
+
+
+class KeptRelay:
+    """``python -m fleet.relay_process`` between two servers.
+
+    Args:
+        upstream_url, access: where it gets its work.
+        local_url: of the machine's own Redis.
+        name: what it calls itself in heartbeats.
+        run: the only run that it serves; ``None`` for any.
+        notice: where a line for people goes, and each line that it says.
+    """
+
+    is_done = False
+
+    def __init__(
+        self,
+        upstream_url: str,
+        access: Access,
+        local_url: str,
+        *,
+        name: str,
+        run: str | None,
+        notice: Callable[[str], None],
+    ) -> None:
+        # In the environment and not in argv, which every user of the machine can read.
+        self._environment = {**access.environment(), URL_VARIABLE: upstream_url}
+        self._arguments = ["--local-url", local_url, "--name", name]
+        if run is not None:
+            self._arguments += ["--run", run]
+        self._notice = notice
+        self._restarts = Restarts("the relay")
+        self._process: WatchedProcess | None = None
+        self._started_s = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id, while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    @property
+    def trouble(self) -> str:
+        """One line where it dies again and again, else nothing."""
+        return self._restarts.trouble(time.monotonic())
+
+    def tend(self) -> None:
+        """Look after it; call it several times a second."""
+        now_s = time.monotonic()
+        if self._process is None:
+            if now_s >= self._restarts.start_at_s:
+                self._process = WatchedProcess(
+                    "fleet.relay_process",
+                    self._arguments,
+                    hear=self._notice,
+                    environment=self._environment,
+                )
+                self._started_s = now_s
+        elif (code := self._process.poll()) is not None:
+            how = cause_of(code)
+            if code > 0 and self._process.last_line:
+                how = self._process.last_line
+            self._process = None
+            self._restarts.died(now_s, how, in_vain=now_s - self._started_s < _STABLE_S)
+            self._notice(self._restarts.news(now_s) or f"the relay died: {how}")
+
+    def stop(self) -> None:
+        """Have it give back what nobody has begun, and leave."""
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(_LEAVE_S)
+            self._process = None
