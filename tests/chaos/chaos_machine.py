@@ -64,7 +64,7 @@ class Machine:
     @property
     def socket(self) -> Path:
         """Of its own Redis, where it has one."""
-        return self._folder / "s" / "redis.sock"
+        return self._folder / "redis.sock"
 
     def tend(self) -> None:
         """Start what is not there; call it several times a second."""

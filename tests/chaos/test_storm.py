@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from chaos_head import SLOW, reference
+from conditions import IS_FULL
 from storm import Storm, Stuck, Weather
 
 SHORT = Weather(
@@ -54,22 +54,11 @@ def weather_it(folder: Path, weather: Weather, **options: Any) -> str:
     return f"{storm.faults.table()}\n{generations} generations by {storm.head.starts} heads"
 
 
-@pytest.fixture
-def show(capfd: pytest.CaptureFixture[str]) -> Any:
-    """Print for whoever reads the gate's output, past pytest's capture."""
-
-    def show(text: str) -> None:
-        with capfd.disabled():
-            print(f"\n{text}", file=sys.stderr, flush=True)
-
-    return show
-
-
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
     tmp_path: Path, show: Any
 ) -> None:
-    show(weather_it(tmp_path, SHORT, is_relayed=False))
+    show(weather_it(tmp_path, FULL if IS_FULL else SHORT, is_relayed=False))
 
 
 @pytest.mark.timeout(300)

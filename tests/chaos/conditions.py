@@ -1,0 +1,10 @@
+"""How long and how hard: the ordinary gate has two minutes, ``make test-chaos`` many."""
+
+from __future__ import annotations
+
+import os
+
+IS_FULL = os.environ.get("CHAOS") == "full"
+SOAK_S = float(os.environ.get("SOAK_S") or 30)
+SAMPLES = os.environ.get("SOAK_SAMPLES")
+"""File for what the soak measured, where somebody wants it."""
