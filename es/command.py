@@ -21,8 +21,9 @@ from es.training import (
     score_options,
     settled,
 )
-from fleet.access import access_given
-from fleet.connection import URL_VARIABLE
+from fleet.access import NO_ACCESS, Access
+from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
+from fleet.find_access import find_access
 from search.configs import NAMED_CONFIGS
 from search.journal import Journal
 from search.loop import RunOutcome
@@ -83,6 +84,7 @@ class Command:
         assert self._journal is not None
         directory = run_directory(_run)
         config = _from_environment(parse_config(_run.config))
+        access = _access(config)  # may ask on the terminal, which is the console's from here on
         title = f"{config.env_name}, run {directory.name}"
         with Console(config.num_generations, config.max_wall_s, sys.stdout, title=title) as console:
             config = settled(config, console.notice)
@@ -99,7 +101,7 @@ class Command:
                     journal=self._journal,
                     recorder=Recorders([recorder, console]),
                     make_strategy=self._make_strategy,
-                    access=access_given(),
+                    access=access,
                 )
                 if config.resume is not None:
                     recorder.rewind(training.history())
@@ -111,7 +113,17 @@ class Command:
 
 def _check(config: Mapping[str, Any]) -> None:
     """Refuse before there is a run directory whatever can be refused by then."""
-    settled(parse_config(config), notice=lambda line: None)
+    parsed = parse_config(config)
+    if parsed.redis_url is not None:
+        refuse_password_in(parsed.redis_url)  # the run directory would keep it
+    settled(parsed, notice=lambda line: None)
+
+
+def _access(config: RunConfig) -> Access:
+    """To the run's Redis, if it has one; nobody is asked about one that was not named."""
+    if config.pool != "redis":
+        return NO_ACCESS
+    return find_access(config.redis_url or DEFAULT_URL, may_ask=config.redis_url is not None)
 
 
 def _from_environment(config: RunConfig) -> RunConfig:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from errors import ConfigError
-from fleet import acl
 from fleet.private_files import read_secret
 
 USER_VARIABLE = "ES_REDIS_USER"
@@ -18,7 +17,8 @@ PASSWORD_FILE_VARIABLE = "ES_REDIS_PASSWORD_FILE"
 WORKER_VARIABLE = "ES_REDIS_WORKER_PASSWORD"
 WORKER_FILE_VARIABLE = "ES_REDIS_WORKER_PASSWORD_FILE"
 CA_VARIABLE = "ES_REDIS_CA_FILE"
-DEFAULT_USER = acl.HEAD
+DEFAULT_USER = "default"
+WORKER_USER = "worker"
 
 
 @dataclass(frozen=True)
@@ -91,19 +91,9 @@ def access_given(
     worker = _password(worker_password_file, WORKER_VARIABLE, WORKER_FILE_VARIABLE)
     says_head = password_file is not None and worker_password_file is None
     if worker is not None and (head is None or (as_worker and not says_head)):
-        return Access(acl.WORKER, worker, ca_file)
+        return Access(WORKER_USER, worker, ca_file)
     user = environment.get(USER_VARIABLE) or DEFAULT_USER
     return Access(DEFAULT_USER if password_file is not None else user, head, ca_file)
-
-
-def head_password(file: Path | None) -> str | None:
-    """The head's password, of ``file`` or the environment. For the edges only."""
-    return _password(file, PASSWORD_VARIABLE, PASSWORD_FILE_VARIABLE)
-
-
-def worker_password(file: Path | None) -> str | None:
-    """The workers' password, of ``file`` or the environment. For the edges only."""
-    return _password(file, WORKER_VARIABLE, WORKER_FILE_VARIABLE)
 
 
 def _password(file: Path | None, variable: str, file_variable: str) -> str | None:

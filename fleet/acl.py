@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from errors import ServiceUnavailable
+from fleet.access import DEFAULT_USER, WORKER_USER
+from fleet.connection import Client, server_version
 
-HEAD = "default"
-WORKER = "worker"
 OLDEST = (7, 0)
 
 
@@ -60,10 +60,30 @@ def head_rules(password: str) -> list[str]:
 
 def user_lines(password: str, worker_password: str | None) -> list[str]:
     """The lines of a server's configuration that let a head in and, maybe, workers."""
-    lines = [f"user {HEAD} {' '.join(head_rules(password))}"]
+    lines = [f"user {DEFAULT_USER} {' '.join(head_rules(password))}"]
     if worker_password is not None:
-        lines.append(f"user {WORKER} {' '.join(worker_rules(worker_password))}")
+        lines.append(f"user {WORKER_USER} {' '.join(worker_rules(worker_password))}")
     return lines
+
+
+def worker_lines(password: str) -> list[str]:
+    """What lets workers into a Redis of the user's own, with the reasons as comments."""
+    lines = ["# Workers of walking-es, for the redis.conf of Redis 7.0 or of Valkey:"]
+    for grant in WORKER_GRANTS:
+        words = " ".join([*grant.commands, *grant.keys])
+        lines.append(f"#   {words}: {grant.why}")
+    return [*lines, f"user {WORKER_USER} {' '.join(worker_rules(password))}"]
+
+
+def make_worker(client: Client, password: str) -> None:
+    """Make the workers' user on a server that runs.
+
+    Raises:
+        ServiceUnavailable: it is too old.
+    """
+    require_selectors("this Redis", server_version(client))
+    untyped: Any = client
+    untyped.execute_command("ACL", "SETUSER", WORKER_USER, *worker_rules(password))
 
 
 def hashed(password: str) -> str:
@@ -85,6 +105,6 @@ def require_selectors(server: str, version: str) -> None:
     if numbers < OLDEST:
         raise ServiceUnavailable(
             f"{server} is version {version}, which cannot keep a worker to its own keys "
-            "(%R~, %W~ and selectors): expected Redis 7.0 or Valkey; install a newer one, or name "
-            "its binary in ES_REDIS_SERVER"
+            "(%R~, %W~ and selectors): expected Redis 7.0 or Valkey; install a newer one "
+            "(ES_REDIS_SERVER names a binary)"
         )

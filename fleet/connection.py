@@ -55,7 +55,7 @@ def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 
             "unix://PATH"
         ) from None
     try:
-        _check_version(shown, _version(client))
+        _check_version(shown, server_version(client))
         _check_eviction(shown, client)
     except redis.AuthenticationError:
         wants = f"refuses the password of user {access.user}"
@@ -144,8 +144,8 @@ def _check_version(shown: str, version: str) -> None:
         )
 
 
-def _version(client: Client) -> str:
-    """Asked of the greeting, which every user may say; INFO is not for workers."""
+def server_version(client: Client) -> str:
+    """As the greeting states it, which every user may ask for; INFO is not for workers."""
     untyped: Any = client
     found = untyped.execute_command("HELLO")
     if isinstance(found, list):  # how it comes in the older protocol

@@ -1,30 +1,75 @@
-"""Which Redis server is ours: a small file that names it, so that ``--stop`` stops no other."""
+"""Which Redis servers of this machine are ours: a small file names each one and where its passwords
+lie, so that ``--stop`` stops no other, and ours are shown to no other.
+"""
 
 from __future__ import annotations
 
 import getpass
-import json
 import os
-import stat
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import msgspec
 import psutil
 
-from errors import ResourceExhausted
+from errors import ConfigError, ResourceExhausted
+from fleet.credentials import Credentials
+from fleet.private_files import private_folder, write_private
 from fleet.redis_server import RedisServer
 
 _PATIENCE_S = 5.0
+_BIRTH_TOLERANCE_S = 1.0
+
+
+class OurServer(msgspec.Struct, frozen=True):
+    """A server that runs on this machine.
+
+    Attributes:
+        pid, created_s: its process; an id is given to others in time, with its birth it is a name.
+        bind: the address it listens on.
+        password_file, worker_password_file: where its passwords lie; empty where nowhere.
+        has_tls: whether it speaks TLS, and nothing else.
+        ca_file: what clients believe its certificate by; empty where the system knows.
+    """
+
+    pid: int
+    created_s: float
+    bind: str = "127.0.0.1"
+    has_tls: bool = False
+    password_file: str = ""
+    worker_password_file: str = ""
+    ca_file: str = ""
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """``None`` where it has ended."""
+        try:
+            process = psutil.Process(self.pid)
+            is_it = abs(process.create_time() - self.created_s) < _BIRTH_TOLERANCE_S
+        except psutil.NoSuchProcess:
+            return None
+        return process if is_it else None
 
 
 @contextmanager
-def written(port: int, server: RedisServer) -> Iterator[None]:
+def written(port: int, server: RedisServer, bind: str, credentials: Credentials) -> Iterator[None]:
     """Name ``server`` as ours for as long as the context lasts."""
     path = _path(port)
-    process = psutil.Process(server.pid)
-    path.write_text(json.dumps({"pid": server.pid, "created_s": process.create_time()}))
+    ours = OurServer(
+        server.pid,
+        psutil.Process(server.pid).create_time(),
+        bind,
+        credentials.tls is not None,
+        _text(credentials.password_file),
+        _text(credentials.worker_password_file),
+        _text(credentials.tls.ca_file if credentials.tls is not None else None),
+    )
+    write_private(path, msgspec.json.encode(ours).decode())
     try:
         yield
     finally:
@@ -33,32 +78,75 @@ def written(port: int, server: RedisServer) -> Iterator[None]:
 
 def stop(port: int) -> int | None:
     """Stop the server that we started earlier on ``port``; its process id, if there was one."""
-    path = _path(port)
+    ours = _read(port)
+    _path(port).unlink(missing_ok=True)
+    process = ours.process if ours is not None else None
+    if process is None:
+        return None
     try:
-        said = json.loads(path.read_text())
-        process = psutil.Process(int(said["pid"]))
-        # A process id is given to others in time; with its birth it is a name.
-        if abs(process.create_time() - float(said["created_s"])) > 1.0:
-            return None
         process.terminate()
         process.wait(_PATIENCE_S)
-    except (FileNotFoundError, psutil.NoSuchProcess):
+    except psutil.NoSuchProcess:
         return None
     except psutil.TimeoutExpired:
         process.kill()
         process.wait()
-    except (ValueError, KeyError, TypeError):
-        return None
-    finally:
-        path.unlink(missing_ok=True)
     return int(process.pid)
+
+
+def ours_at(url: str) -> OurServer | None:
+    """The server of ours that listens at ``url`` just now, if it is one.
+
+    Our password must not be shown to whoever else listens there.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 6379
+    except ValueError:
+        return None
+    if host is None or not parts.scheme.startswith("redis"):
+        return None
+    ours = _read(port)
+    if ours is None or ours.process is None or ours.has_tls != (parts.scheme == "rediss"):
+        return None
+    return ours if _reaches(host, ours.bind) else None
+
+
+def _reaches(host: str, bind: str) -> bool:
+    """Whether ``host`` names the address ``bind`` of this machine."""
+    if host == bind:
+        return True
+    try:
+        address = ip_address(socket.getaddrinfo(host, None)[0][4][0])
+        listening = ip_address(bind)
+    except (OSError, ValueError):
+        return False
+    if not listening.is_unspecified:
+        return address == listening
+    family = socket.AF_INET6 if address.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((str(address), 0))  # only an address of this machine's own can be had
+        except OSError:
+            return False
+    return True
+
+
+def _text(path: Path | None) -> str:
+    return str(path.absolute()) if path is not None else ""
+
+
+def _read(port: int) -> OurServer | None:
+    try:
+        return msgspec.json.decode(_path(port).read_bytes(), type=OurServer)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def _path(port: int) -> Path:
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
     folder /= f"walking-es-{getpass.getuser()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
-        raise ResourceExhausted(f"{folder} is not a private folder of yours: remove it")
-    return folder / f"redis-{port}.json"
+    try:
+        return private_folder(folder) / f"redis-{port}.json"
+    except ConfigError as error:
+        raise ResourceExhausted(f"{error}; or remove it") from None

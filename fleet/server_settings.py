@@ -50,9 +50,8 @@ class ServerSettings(NamedTuple):
     @property
     def access(self) -> Access:
         """The head's."""
-        return Access(
-            password=self.password, ca_file=self.tls.certificate if self.tls is not None else None
-        )
+        ca_file = self.tls.ca_file if self.tls is not None else None
+        return Access(password=self.password, ca_file=ca_file)
 
     def check(self) -> None:
         """Refuse what would let anybody in.

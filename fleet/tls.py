@@ -37,10 +37,17 @@ subjectAltName = {names}
 
 
 class TlsFiles(NamedTuple):
-    """A server's certificate and key; clients need the certificate, or its signer's, to believe."""
+    """A server's certificate and key.
+
+    Attributes:
+        certificate, key: PEM; the key is the server's alone.
+        ca_file: what clients believe it by: itself, where we signed it; ``None`` where that is
+            known to the system, or to the user who gave it.
+    """
 
     certificate: Path
     key: Path
+    ca_file: Path | None = None
 
 
 def require_tls(binary: Path) -> None:
@@ -98,7 +105,7 @@ def self_signed(folder: Path, bind: str) -> tuple[TlsFiles, bool]:
     names = _names(bind)
     if covered.exists() and files.certificate.exists() and files.key.exists():
         if names <= set(covered.read_text().split()):
-            return checked_files(*files), False
+            return _believed(files), False
         names |= set(covered.read_text().split())
     openssl = shutil.which("openssl")
     if openssl is None:
@@ -120,7 +127,12 @@ def self_signed(folder: Path, bind: str) -> tuple[TlsFiles, bool]:
             "--tls_key"
         )
     write_private(covered, "\n".join(sorted(names)) + "\n")
-    return checked_files(*files), True
+    return _believed(files), True
+
+
+def _believed(files: TlsFiles) -> TlsFiles:
+    checked = checked_files(files.certificate, files.key)
+    return checked._replace(ca_file=checked.certificate)
 
 
 def _names(bind: str) -> set[str]:

@@ -1,0 +1,67 @@
+"""What to type on other machines so that they come to a server, in lines for people."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from ipaddress import ip_address
+
+from fleet.connection import in_url, is_loopback
+from fleet.credentials import Credentials
+
+_ANYWHERE = ("2001:db8::1", "192.0.2.1")
+"""Addresses of documentation: asking for the way there sends nothing."""
+
+
+def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
+    """Where passwords lie, and the commands for worker machines and for heads; none on loopback."""
+    if is_loopback(bind):
+        return []
+    host = reachable_address(bind)
+    tls = credentials.tls
+    lines = []
+    if credentials.password_file is not None:
+        lines.append(f"the head's password: {credentials.password_file} (keep it here)")
+    copied, options = [], [f"--master_host={host}", f"--master_port={port}"]
+    if credentials.worker_password_file is not None:
+        copied.append(credentials.worker_password_file)
+        options.append(f"--worker_password_file={credentials.worker_password_file.name}")
+    if tls is None:
+        options.append("--no_tls")
+        lines.append("no TLS: whoever is on the network between can read and change everything")
+    elif tls.ca_file is not None:
+        copied.append(tls.ca_file)
+        options.append(f"--tls_ca={tls.ca_file.name}")
+    if copied:
+        lines.append("for each worker machine, copied once:")
+        lines.append(f"  scp {shlex.join(map(str, copied))} WORKER_MACHINE:")
+    if credentials.is_new_certificate:
+        lines.append("  (the certificate is new: machines with an older copy need this one)")
+    if credentials.worker_password_file is None:
+        lines.append("on each worker machine, with ES_REDIS_WORKER_PASSWORD set there:")
+    else:
+        lines.append("on each worker machine:")
+    lines.append(f"  python es/worker.py workers {shlex.join(options)}")
+    scheme = "redis" if tls is None else "rediss"
+    lines.append("on this machine:")
+    lines.append(
+        f"  python es/experiment.py with lander redis_url={scheme}://{in_url(host)}:{port}/0"
+    )
+    return lines
+
+
+def reachable_address(bind: str) -> str:
+    """``bind``, or this machine's address on the way out where that is a wildcard."""
+    try:
+        is_wildcard = ip_address(bind).is_unspecified
+    except ValueError:
+        is_wildcard = False
+    if not is_wildcard:
+        return bind
+    family = socket.AF_INET6 if ":" in bind else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((_ANYWHERE[family == socket.AF_INET], 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()
