@@ -6,6 +6,7 @@ terminal would obey.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from fleet.heartbeat import FRESH_S, RelayBeat, WorkerBeat
 from fleet.readings import MachineReading, QueueReading, Readings, RunReading
 from fleet.run_report import LIFETIME_S, RunReport
 
+_WORD_AND_NUMBER = re.compile(r"([^0-9]*)([0-9]{0,18})")
 _REMEMBERED_S = 600.0
 _RESTARTED_S = 30.0
 
@@ -168,7 +170,7 @@ def overview_of(readings: Readings, before: Overview | None = None) -> Overview:
     found = [_machine(machine) for machine in readings.machines]
     if before is not None:
         found += _left(before, {machine.name for machine in found}, readings.now_s)
-    found.sort(key=lambda machine: (-machine.severity, machine.host, machine.name))
+    found.sort(key=lambda machine: (-machine.severity, _natural(machine.name)))
     return Overview(
         readings.now_s,
         harmless(readings.server_id),
@@ -189,6 +191,11 @@ def remembered(before: Overview | None) -> list[str]:
     if before is None:
         return []
     return [run.uid for run in before.runs] + [run.uid for run in before.vanished]
+
+
+def _natural(name: str) -> list[tuple[str, int]]:
+    """A key that puts ``gpu-9`` before ``gpu-10``."""
+    return [(word, int(digits or 0)) for word, digits in _WORD_AND_NUMBER.findall(name)]
 
 
 def _left(before: Overview, present: set[str], now_s: float) -> list[Machine]:
@@ -229,10 +236,10 @@ def _run(reading: RunReading) -> Run:
         harmless(env, 80) or "?",
         reading.head or reading.silence_s < FRESH_S,
         reading.silence_s,
-        experiment is not None and reading.open_numbers is not None,
+        reading.is_declared,
         harmless(experiment.code_version, 40) if experiment is not None else "",
         report,
-        reading.open_numbers or (),
+        reading.open_numbers,
         reading.queues,
         reading.records,
         reading.crew,

@@ -38,7 +38,7 @@ class RunReading(msgspec.Struct, frozen=True):
     Attributes:
         silence_s: since its head's last beat.
         head: whether there is a token of a head at work.
-        open_numbers: ``None`` where the key is missing, which means wait.
+        is_declared: whether the declaration and the open generations are there, readable or not.
         records: batches that the head has not read yet.
         crew: workers that have asked for its work in the last `CREW_FRESH_S`.
     """
@@ -46,9 +46,10 @@ class RunReading(msgspec.Struct, frozen=True):
     uid: str
     silence_s: float
     head: bool
+    is_declared: bool
     report: RunReport | None
     experiment: Experiment | None
-    open_numbers: tuple[int, ...] | None
+    open_numbers: tuple[int, ...]
     queues: tuple[QueueReading, ...] = ()
     records: int = 0
     crew: int = 0
@@ -111,7 +112,7 @@ class _Answers:
         if not isinstance(answer, redis.ResponseError):
             raise answer
         if str(answer).startswith("WRONGTYPE"):
-            self.garbled.append(str(question[1]))
+            self.garbled.append(f"{question[1]} (another type of value)")
         elif not self.denied:
             self.denied = str(answer)
         return None
@@ -120,12 +121,13 @@ class _Answers:
         """``data`` of ``key`` as what it should be, or ``None``."""
         if not data:  # GETRANGE gives nothing where there is no key
             return None
+        why = "not one of this release"
         try:
             found = decoder(data)
-        except MessageError:
-            found = None
+        except MessageError as error:
+            found, why = None, str(error).removesuffix(": discarded")
         if found is None:
-            self.garbled.append(key)
+            self.garbled.append(f"{key} ({why})")
         return found
 
 
@@ -197,6 +199,7 @@ def _stated(
                 uid,
                 silence_s,
                 bool(next(found)),
+                next(found) == 2,
                 answers.decoded(keys.report(uid), next(found), decode_report),
                 answers.decoded(keys.experiment(uid), next(found), _decode_experiment),
                 _numbers(next(found)),
@@ -228,7 +231,7 @@ def _with_work(
         records, crew = int(next(found) or 0), int(next(found) or 0)
         queues = tuple(
             QueueReading(number, int(next(found) or 0), int(next(found) or 0))
-            for number in run.open_numbers or ()
+            for number in run.open_numbers
         )
         busy.append(msgspec.structs.replace(run, queues=queues, records=records, crew=crew))
     return tuple(busy), tuple(uid for uid in missing if next(found) == 0)
@@ -242,6 +245,7 @@ def _some(key: str, limit: int) -> tuple[Any, ...]:
 def _of_run(uid: str) -> list[tuple[Any, ...]]:
     return [
         ("EXISTS", keys.head(uid)),
+        ("EXISTS", keys.experiment(uid), keys.open_generations(uid)),
         _some(keys.report(uid), MAX_REPORT_BYTES),
         _some(keys.experiment(uid), _MAX_EXPERIMENT_BYTES),
         ("GET", keys.open_generations(uid)),
@@ -251,7 +255,7 @@ def _of_run(uid: str) -> list[tuple[Any, ...]]:
 def _of_work(run: RunReading, now_s: float) -> list[tuple[Any, ...]]:
     lengths = [
         ("LLEN", key(run.uid, number))
-        for number in run.open_numbers or ()
+        for number in run.open_numbers
         for key in (keys.tasks, keys.reissues)
     ]
     crew = ("ZCOUNT", keys.crew(run.uid), now_s - CREW_FRESH_S, "+inf")
@@ -262,9 +266,7 @@ def _decode_experiment(data: bytes) -> Experiment:
     return decode(data, Experiment)
 
 
-def _numbers(data: Any) -> tuple[int, ...] | None:
-    if not isinstance(data, bytes):
-        return None
+def _numbers(data: Any) -> tuple[int, ...]:
     try:
         return tuple(number for number in parse_numbers(data) if number <= 2**53)[:MAX_OPEN]
     except ValueError:  # more digits than Python converts

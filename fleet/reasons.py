@@ -156,8 +156,8 @@ def _unreadable(overview: Overview) -> Iterator[Reason]:
     if overview.garbled:
         yield Reason(
             "garbled",
-            f"{_listed(overview.garbled)} holds something that is none of this release's: run the "
-            "same release everywhere",
+            f"Redis holds what cannot be read here, {_listed(overview.garbled)}: run the same "
+            "release everywhere",
             stops=False,
         )
 
