@@ -71,7 +71,7 @@ def run_episode(
         frame_skip: what ``env`` was made with.
         observe: also return the moments of the observations.
         reset_options: handed to the environment's reset.
-        abandoned: asked before the reset and before each step whether to stop.
+        abandoned: asked before the reset and before every fourth step whether to stop.
 
     Raises `EpisodeAbandoned` when ``abandoned`` says so; a reset makes ``env`` as good as new.
     Raises `EpisodeFailed` when the environment raises, or when a reward or an observation is NaN or
@@ -123,7 +123,8 @@ def _loop(
     length = 0
     has_terms = False
     while length < max_steps:
-        if abandoned is not None and abandoned():
+        # Not at each step: asking takes a hundred nanoseconds, and a quick simulator's step 30 µs.
+        if abandoned is not None and not length & 3 and abandoned():
             raise EpisodeAbandoned
         if observe:
             rows.append(np.array(observation))

@@ -40,9 +40,9 @@ _AT_ONCE = 130
 Command = Callable[..., None]
 
 
-def option(name: str, *more: str, **settings: Any) -> Callable[[Command], Command]:
+def option(name: str, **settings: Any) -> Callable[[Command], Command]:
     """An option whose name may be written with ``_`` and with ``-``."""
-    return click.option(name, name.replace("_", "-"), *more, **settings)
+    return click.option(*dict.fromkeys([name, "--" + name[2:].replace("_", "-")]), **settings)
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

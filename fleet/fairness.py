@@ -29,7 +29,7 @@ def fairer_run(
         return None
     crew = ours.crew | {worker}
     poorest = min(others, key=lambda run: (len(run.crew - {worker}), run.uid))
-    num_movers = (len(crew) - len(poorest.crew - {worker})) // 2
+    num_movers = max(0, len(crew) - len(poorest.crew - {worker})) // 2
     turn = int(now_s // _TURN_S)
     movers = sorted(crew, key=lambda member: _lot(member, turn))[:num_movers]
     return poorest if worker in movers else None

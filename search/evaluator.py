@@ -63,7 +63,7 @@ class Evaluator:
 
         Args:
             generation, rollout, attempt: which one.
-            abandoned: asked each step whether anybody still wants it.
+            abandoned: asked every few steps whether nobody wants it any more.
 
         Raises:
             EpisodeAbandoned: nobody does. The environment is ready for the next rollout.

@@ -1,0 +1,29 @@
+"""An environment whose episodes last until they are no longer wanted."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import gymnasium
+from trouble import Trouble
+
+
+class Endless(Trouble):
+    """Steps that take a while, and no end of them in some rollouts.
+
+    Args:
+        seeds: the resets of which there is no end.
+        folder: where each of those says that it has begun.
+    """
+
+    def step(self, action: Any) -> Any:
+        if self.seed not in self.seeds:
+            return super().step(action)
+        (self.folder / f"begun-{os.getpid()}-{self.seed}").touch()
+        time.sleep(0.005)
+        return self.observation(), 0.0, False, False, {}
+
+
+gymnasium.register("Endless-v0", entry_point="endless:Endless", max_episode_steps=10**7)
