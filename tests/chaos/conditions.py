@@ -6,5 +6,8 @@ import os
 
 IS_FULL = os.environ.get("CHAOS") == "full"
 SOAK_S = float(os.environ.get("SOAK_S") or 30)
+IS_LONG_SOAK = SOAK_S >= 900
+"""Long enough for a twentieth to mean something."""
+
 SAMPLES = os.environ.get("SOAK_SAMPLES")
 """File for what the soak measured, where somebody wants it."""

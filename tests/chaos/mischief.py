@@ -54,6 +54,7 @@ class Mischief:
         self._every_s = every_s
         self._done = dict.fromkeys(RECORDS, 0)
         self._kept: deque[bytes] = deque(maxlen=200)
+        self._defect: Exception | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -70,14 +71,19 @@ class Mischief:
         self.stop()
 
     def stop(self) -> None:
-        """Leave the records alone; what was taken is back by then. May be called twice."""
+        """Leave the records alone; what was taken is back by then."""
         self._over.set()
         self._thread.join()
+        if self._defect is not None:
+            raise self._defect
 
     def _run(self) -> None:
-        while not self._over.wait(self._every_s):
-            with suppress(*_NO_REDIS), connect(self._url) as client:
-                self._disturb(client)
+        try:
+            while not self._over.wait(self._every_s):
+                with suppress(*_NO_REDIS), connect(self._url) as client:
+                    self._disturb(client)
+        except Exception as defect:
+            self._defect = defect
 
     def _disturb(self, client: Client) -> None:
         runs: Any = client.zrange(keys.RUNS, 0, -1)
@@ -87,7 +93,8 @@ class Mischief:
         kind = min(RECORDS, key=lambda k: (self._done[k], self._rng.random()))
         numbers = parse_numbers(client.get(keys.open_generations(uid)))
         taken = self._take(client, keys.records(uid), 2 if kind == "reordered" else 1)
-        self._kept.extend(taken)
+        # Among them may be our own nonsense of before.
+        self._kept.extend(data for data in taken if _parsed(data) is not None)
         put_back = self._wronged(kind, taken, numbers)
         if put_back:
             self._put_back(keys.records(uid), put_back)

@@ -1,0 +1,66 @@
+"""How much memory each part of a fleet holds, from its beginning to its end."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+_MB = 2**20
+
+
+class MemoryWatch:
+    """Samples of processes by what they are.
+
+    Own memory is what is not shared with others: the noise table is one for all, and a process that
+    looks at more and more of it has not grown.
+
+    Args:
+        file: each sample is a line there, as it comes, for whoever wants to look while it goes on.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._started_s = time.monotonic()
+        self._samples: dict[str, list[tuple[float, float, float]]] = {}
+        file.write_text("seconds,part,pid,own_mb,rss_mb\n")
+
+    @property
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self._started_s
+
+    def look(self, parts: Mapping[str, int]) -> None:
+        """One sample of each process, by its name here."""
+        elapsed_s = self.elapsed_s
+        with self._file.open("a") as file:
+            for part, pid in parts.items():
+                with suppress(psutil.Error):
+                    memory = psutil.Process(pid).memory_info()
+                    rss_mb = memory.rss / _MB
+                    own_mb = rss_mb - memory.shared / _MB
+                    self._samples.setdefault(part, []).append((elapsed_s, own_mb, rss_mb))
+                    file.write(f"{elapsed_s:.1f},{part},{pid},{own_mb:.3f},{rss_mb:.3f}\n")
+
+    def growth(self, warm_up_s: float) -> dict[str, float]:
+        """Of each part's own memory: its median in the last tenth of the time over that in the
+        first after the warm-up, less one.
+        """
+        window_s = (self.elapsed_s - warm_up_s) / 10
+        grown = {}
+        for part, samples in self._samples.items():
+            early = [own for s, own, _ in samples if warm_up_s <= s < warm_up_s + window_s]
+            late = [own for s, own, _ in samples if s >= self.elapsed_s - window_s]
+            grown[part] = statistics.median(late) / statistics.median(early) - 1
+        return grown
+
+    def table(self, warm_up_s: float) -> str:
+        """For people."""
+        lines = [f"{'part':<16}{'own MB':>9}{'rss MB':>9}{'growth':>9}"]
+        for part, grown in self.growth(warm_up_s).items():
+            _, own_mb, rss_mb = self._samples[part][-1]
+            lines.append(f"{part:<16}{own_mb:>9.1f}{rss_mb:>9.1f}{grown:>9.1%}")
+        return "\n".join(lines)
