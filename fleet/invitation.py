@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import socket
 from ipaddress import ip_address
+from pathlib import Path
 
 from fleet.connection import in_url, is_loopback
 from fleet.credentials import Credentials
@@ -25,15 +26,15 @@ def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
     copied, options = [], [f"--master_host={host}", f"--master_port={port}"]
     if credentials.worker_password_file is not None:
         copied.append(credentials.worker_password_file)
-        options.append(f"--worker_password_file={credentials.worker_password_file.name}")
+        options.append(_copy("--worker_password_file", credentials.worker_password_file))
     if tls is None:
         options.append("--no_tls")
         lines.append("no TLS: whoever is on the network between can read and change everything")
     elif tls.ca_file is not None:
         copied.append(tls.ca_file)
-        options.append(f"--tls_ca={tls.ca_file.name}")
+        options.append(_copy("--tls_ca", tls.ca_file))
     if copied:
-        lines.append("for each worker machine, copied once:")
+        lines.append("once for each worker machine:")
         lines.append(f"  scp {shlex.join(map(str, copied))} WORKER_MACHINE:")
     if credentials.is_new_certificate:
         lines.append("  (the certificate is new: machines with an older copy need this one)")
@@ -41,13 +42,18 @@ def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
         lines.append("on each worker machine, with ES_REDIS_WORKER_PASSWORD set there:")
     else:
         lines.append("on each worker machine:")
-    lines.append(f"  python es/worker.py workers {shlex.join(options)}")
+    lines.append(f"  python es/worker.py workers {' '.join(options)}")
     scheme = "redis" if tls is None else "rediss"
     lines.append("on this machine:")
     lines.append(
         f"  python es/experiment.py with lander redis_url={scheme}://{in_url(host)}:{port}/0"
     )
     return lines
+
+
+def _copy(option: str, path: Path) -> str:
+    """``option`` for where scp puts ``path``: shells expand the tilde of a word of its own only."""
+    return f"{option} ~/{shlex.quote(path.name)}"
 
 
 def reachable_address(bind: str) -> str:
