@@ -85,9 +85,13 @@ class RunService:
         while True:
             # The next one may open while we wait, also where none is open now.
             newest = max([newest, *open_numbers])
-            task, open_numbers = patiently(self._exchange, batch, [*open_numbers, newest + 1])
+            numbers = sorted({*open_numbers, max(0, newest), newest + 1})
+            task, open_numbers = patiently(self._exchange, batch, numbers)
             batch = None
             if task is not None:
+                # What is open was read before the wait, in which the task's generation may have
+                # opened.
+                newest = max(newest, task.number)
                 batch = self._work(task, time.monotonic() - waiting_since_s)
                 waiting_since_s = time.monotonic()
             if task is None or time.monotonic() - looked_s > _LOOK_EVERY_S:
