@@ -1,0 +1,56 @@
+"""Real relays, many in one process: ``python benchmarks/fleet_relays.py SETTINGS REPORT``.
+
+Started by `fleet_site`; ends when its standard input closes. All share one event loop, as the
+machines of a real fleet would not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from fleet.access import NO_ACCESS
+
+
+class RelaySettings(msgspec.Struct, frozen=True):
+    """The relays of one process: from ``upstream_url`` to each of ``local_urls``."""
+
+    run_uid: str
+    upstream_url: str
+    local_urls: list[str]
+
+
+class RelayReport(msgspec.Struct, frozen=True):
+    """Processor time of the whole process, in seconds."""
+
+    cpu_s: float
+
+
+async def serve(settings: RelaySettings) -> RelayReport:
+    """Be all of these relays until standard input closes."""
+    from fleet.relay import Relay
+
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(sys.stdin, stop.set)
+    relays = [
+        Relay(
+            settings.upstream_url,
+            url,
+            upstream_access=NO_ACCESS,
+            name=f"machine-{number}-relay",
+            run=settings.run_uid,
+            notice=lambda line: print(f"relay: {line}", file=sys.stderr, flush=True),
+        )
+        for number, url in enumerate(settings.local_urls)
+    ]
+    await asyncio.gather(*(relay.run(stop) for relay in relays))
+    return RelayReport(time.process_time())
+
+
+if __name__ == "__main__":
+    given = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=RelaySettings)
+    Path(sys.argv[2]).write_bytes(msgspec.json.encode(asyncio.run(serve(given))))

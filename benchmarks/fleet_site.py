@@ -1,0 +1,161 @@
+"""A whole fleet on one machine: the head's Redis and each machine's, relays, workers, a head.
+
+Every part is the real one but the workers, which sleep (`fleet_workers`). The head has a process of
+its own, and so has every Redis; workers share processes, and so do relays.
+"""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+
+from fleet.redis_server import RedisServer
+from fleet_head import HeadSettings, Told
+from fleet_relays import RelayReport, RelaySettings
+from fleet_schedule import Durations
+from fleet_workers import Machine, WorkerReport, WorkerSettings
+
+_FOLDER = Path(__file__).resolve().parent
+_LEAVE_S = 30.0
+
+R = TypeVar("R")
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """What there is.
+
+    Attributes:
+        slowness_m: by how much longer each machine takes.
+        durations: of the rollouts; ``None``: workers answer at once.
+        through_relays: else all workers are at the head's Redis itself.
+    """
+
+    slowness_m: tuple[float, ...]
+    workers_per_machine: int
+    durations: Durations | None
+    through_relays: bool = True
+    keep_stays: bool = False
+
+    @property
+    def num_workers(self) -> int:
+        return len(self.slowness_m) * self.workers_per_machine
+
+
+class Search(msgspec.Struct, frozen=True):
+    """What the head is to do; see `fleet_head.HeadSettings`."""
+
+    num_parameters: int
+    pop_size: int
+    num_generations: int
+    overlap: int = 0
+    watch_traffic: bool = False
+
+
+class Outcome(NamedTuple):
+    """What all said afterwards."""
+
+    told: list[Told]
+    workers: WorkerReport
+    relays: RelayReport | None
+
+
+def run(fleet: Fleet, search: Search) -> Outcome:
+    """Train on a fleet that is built for it and gone afterwards.
+
+    Raises:
+        SystemExit: a part of it failed; it has said why.
+    """
+    uid = secrets.token_hex(16)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        server = stack.enter_context(RedisServer(port=_free_port()))
+        local_urls = [server.url for _ in fleet.slowness_m]
+        relays: Helper | None = None
+        if fleet.through_relays:
+            local_urls = [stack.enter_context(RedisServer()).url for _ in fleet.slowness_m]
+            relay_settings = RelaySettings(uid, server.url, local_urls)
+            relays = stack.enter_context(helper("fleet_relays", relay_settings, folder))
+        machines = [
+            Machine(f"machine-{number}", url, fleet.workers_per_machine, slowness)
+            for number, (url, slowness) in enumerate(zip(local_urls, fleet.slowness_m, strict=True))
+        ]
+        settings = WorkerSettings(uid, machines, fleet.durations, fleet.keep_stays)
+        workers = stack.enter_context(helper("fleet_workers", settings, folder))
+        told = _lead(uid, server, fleet, search, folder)
+        return Outcome(
+            told,
+            workers.report(WorkerReport),
+            relays.report(RelayReport) if relays is not None else None,
+        )
+
+
+def _lead(
+    uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: Path
+) -> list[Told]:
+    settings = HeadSettings(
+        uid,
+        server.url,
+        server.pid,
+        str(folder),
+        fleet.num_workers,
+        search.num_parameters,
+        search.pop_size,
+        search.num_generations,
+        search.overlap,
+        watch_traffic=search.watch_traffic,
+    )
+    with helper("fleet_head", settings, folder) as head:
+        return head.report(list[Told])
+
+
+class Helper:
+    """A process of ours that reads its settings from a file and writes its report to another."""
+
+    def __init__(self, module: str, settings: object, folder: Path) -> None:
+        self._module = module
+        self._report = folder / f"{module}.report"
+        given = folder / f"{module}.settings"
+        given.write_bytes(msgspec.json.encode(settings))
+        self._process = subprocess.Popen(
+            [sys.executable, _FOLDER / f"{module}.py", given, self._report],
+            stdin=subprocess.PIPE,
+        )
+
+    def report(self, kind: Any) -> Any:
+        """Have it end, or wait for its end where it does not listen; what it reports."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        if self._process.wait():
+            raise SystemExit(f"{self._module} ended with exit code {self._process.returncode}")
+        return msgspec.json.decode(self._report.read_bytes(), type=kind)
+
+    def kill(self) -> None:
+        """End it, however it is."""
+        self._process.kill()
+        self._process.wait()
+
+
+@contextmanager
+def helper(module: str, settings: object, folder: Path) -> Iterator[Helper]:
+    """A `Helper`, gone at the end."""
+    made = Helper(module, settings, folder)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
