@@ -17,6 +17,7 @@ _COLUMNS = (
     ("deaths", 7),
 )  # fmt: skip
 _DOING_WIDTH = 15
+_LEAST_NAME_WIDTH = 12
 
 
 def machine_table(overview: Overview, width: int, room: int) -> list[Text]:
@@ -27,8 +28,9 @@ def machine_table(overview: Overview, width: int, room: int) -> list[Text]:
     lines = [_summary(overview)]
     room -= 2
     names = names_of(machines)
-    name_width = width - sum(size for _, size in _COLUMNS) - _DOING_WIDTH
-    name_width = min(name_width, max(8, max(cell_len(name) for name in names) + 2))
+    # In a window too narrow for all, the last columns are cut off.
+    widest = max(_LEAST_NAME_WIDTH, width - sum(size for _, size in _COLUMNS) - _DOING_WIDTH)
+    name_width = min(widest, max(_LEAST_NAME_WIDTH, max(map(cell_len, names)) + 2))
     folded = [
         [_machine(overview, machine, name, name_width), *_error(machine, width)]
         for machine, name in zip(machines[: max(1, room)], names, strict=False)
@@ -146,14 +148,17 @@ def _row(
 def _unfolded(
     overview: Overview, machine: Machine, name: str, name_width: int, width: int
 ) -> list[Text]:
-    """A machine's line, one for each worker, and what went wrong with each."""
+    """A machine's line, one for each worker, and everything that went wrong, once."""
     lines = [_machine(overview, machine, name, name_width)]
+    already = {"", machine.last_error}
     if machine.last_error:
         lines.append(said(machine.last_error, width))
     for worker in machine.workers:
         lines.append(_worker(overview, machine, worker, name_width))
-        if worker.refusal or worker.last_error:
-            lines.append(said(worker.refusal or worker.last_error, width))
+        error = worker.refusal or worker.last_error
+        if error not in already:
+            already.add(error)
+            lines.append(said(error, width))
     return lines
 
 

@@ -14,7 +14,7 @@ import msgspec
 
 from fleet.heartbeat import WorkerBeat
 from fleet.overview import Machine, Overview, Run
-from fleet.reasons import Reason
+from fleet.reason import Reason
 
 _OF_REPORT = (
     "generation", "done", "total", "rollouts_per_s", "rollouts", "env_steps", "failed", "reissued",

@@ -17,7 +17,7 @@ from rich.text import Text
 from fleet.figures import count_text, plural
 from fleet.machine_table import machine_table
 from fleet.overview import Overview, Run
-from fleet.reasons import Reason, gone_since
+from fleet.reason import Reason, gone_since
 from fleet.relay_table import relay_table, short_relay_table
 from fleet.run_report import RunReport
 from fleet.text_layout import LABEL_WIDTH, bar, dotted, ends, fitted, labelled
@@ -131,8 +131,8 @@ def _run_details(run: Run, width: int) -> list[Text]:
     asking = f"{plural(run.crew, 'worker')} ask" if run.crew != 1 else "1 worker asks"
     lines = [labelled("  queues", dotted([waiting, f"{run.records} {batches} unread", asking]))]
     if report is None:
-        silent = Text("its head does not say here how far it is; ask the head's own Redis", "dim")
-        return [labelled("", silent), *lines]
+        unknown = Text("  how far it is, only the head's own Redis knows", "dim")
+        return [unknown, *lines]
     rate = f"{count_text(run.done_per_s)} rollouts/s"
     where, counted = f"  generation {report.generation} ", f" {report.done}/{report.total}  {rate}"
     room = width - cell_len(where) - cell_len(counted)

@@ -24,7 +24,8 @@ from fleet.overview import Overview, overview_of, remembered
 from fleet.overview_lines import document, lines
 from fleet.overview_screen import Screen
 from fleet.readings import read
-from fleet.reasons import Reason, reasons
+from fleet.reason import Reason
+from fleet.reasons import reasons
 
 PERIOD_S = 1.0
 _PATIENCE_S = 2.0
@@ -56,7 +57,7 @@ class Link(msgspec.Struct, frozen=True):
 
     def failed(self, now_s: float, error: Exception) -> Link:
         since_s = now_s if self.lost_s is None else self.lost_s
-        reason = harmless(str(error), 200) or type(error).__name__
+        reason = harmless(str(error), 200).rstrip(".") or type(error).__name__
         return Link(lost_s=since_s, error=reason)
 
     def news(self, now_s: float) -> tuple[str, bool] | None:
