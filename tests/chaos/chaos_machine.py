@@ -29,7 +29,7 @@ class Machine:
         num_workers: children.
         is_relayed: whether it has a relay and a Redis of its own.
         prefix: what to put before its command, to run it in a network of its own, say.
-        include: folder with the environment.
+        noise_dir: folder of the noise table, where it is not the usual one.
         rng: how long it takes to be started again.
     """
 
@@ -42,7 +42,7 @@ class Machine:
         num_workers: int = 2,
         is_relayed: bool = True,
         prefix: tuple[str, ...] = (),
-        include: Path = INCLUDE,
+        noise_dir: Path | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._log = log
@@ -56,7 +56,9 @@ class Machine:
             words += [f"--relay_socket_path={self.socket}"]
         else:
             words += ["start-workers", f"--redis_url={upstream_url}"]
-        self._words = [*words, f"--num_workers={num_workers}", f"--include={include}"]
+        self._words = [*words, f"--num_workers={num_workers}", f"--include={INCLUDE}"]
+        if noise_dir is not None:
+            self._words.append(f"--noise_dir={noise_dir}")
         self._start_at_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
