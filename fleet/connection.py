@@ -171,8 +171,8 @@ def _advice(url: str, error: Exception) -> str:
     said = str(error).upper()
     if "CERTIFICATE" in said:
         return f"name the server's certificate with --tls_ca or {CA_VARIABLE}"
-    if "SSL" in said:
-        return "it speaks no TLS, it seems: name it as redis://, or --no_tls"
+    if "SSL" in said or (url.startswith("rediss://") and "TIMEOUT" in said):
+        return "if it is there, it speaks no TLS: name it as redis://, or say --no_tls"
     if url.startswith("redis://") and ("CLOSED BY" in said or "RESET BY" in said):
         return "where it speaks TLS, name it as rediss://"
     return (
