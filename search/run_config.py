@@ -8,7 +8,9 @@ from typing import Any, Literal
 import msgspec
 
 from env.spec import EnvSpec
+from env.spec import OptionValue as EnvOption
 from errors import ConfigError, did_you_mean
+from policy.spec import OptionValue as PolicyOption
 from policy.spec import PolicySpec
 from search.messages import GuardSpec
 
@@ -64,7 +66,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """
 
     env_name: str = "LunarLanderContinuous-v3"
-    env_options: dict[str, Any] = {}
+    env_options: dict[str, EnvOption] = {}
     env_seed: int | None = -1
     frame_skip: int = 1
     history_len: int = 1
@@ -75,7 +77,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     hidden_sizes: tuple[int, ...] = (64, 64)
     hidden_activation: str = "tanh"
     output_activation: str = "tanh"
-    network_options: dict[str, Any] = {}
+    network_options: dict[str, PolicyOption] = {}
     normalize_observations: bool = False
     observed_fraction: float = 0.1
 

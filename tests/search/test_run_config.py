@@ -37,6 +37,8 @@ def test_every_named_config_is_one_and_says_what_to_expect(name: str) -> None:
         ({"num_generations": 0}, "num_generations=0"),
         ({"max_failed_fraction": 2.0}, "max_failed_fraction=2.0"),
         ({"hidden_sizes": [8, "x"]}, "option hidden_sizes"),
+        # No worker could read it, and the head would wait for them for ever.
+        ({"env_options": {"fates": {"1": "x"}}}, "option env_options"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_option(changed: dict[str, Any], said: str) -> None:
