@@ -121,10 +121,6 @@ class Guard:
             refusal=refusal[:_MAX_LINE_CHARS],
         )
 
-    def news(self) -> str:
-        """A line for people where the worker has begun to die again and again, else nothing."""
-        return self._restarts.news(self._clock())
-
     def tend(self) -> None:
         """Look after the child; call it several times a second."""
         if self._process is None:
@@ -213,7 +209,9 @@ class Guard:
             self.deaths += 1
             how = self._how(process, state, code)
             self._last_error = f"worker {self.worker} {how}"
-            self._restarts.died(self._clock(), how, in_vain=_is_in_vain(state, code))
+            line = self._restarts.died(self._clock(), how, in_vain=_is_in_vain(state, code))
+            if line:
+                self._hear(line)
         self._count_builds(state)
         self._clear()
 

@@ -75,8 +75,9 @@ class KeptRelay:
             if code > 0 and self._process.last_line:
                 how = self._process.last_line
             self._process = None
-            self._restarts.died(now_s, how, in_vain=now_s - self._started_s < _STABLE_S)
-            self._notice(self._restarts.news(now_s) or f"the relay died: {how}")
+            in_vain = now_s - self._started_s < _STABLE_S
+            if line := self._restarts.died(now_s, how, in_vain=in_vain):
+                self._notice(line)
 
     def stop(self) -> None:
         """Have it give back what nobody has begun, and leave."""

@@ -99,5 +99,6 @@ class Mirror:
             self._died(now_s, str(error))
 
     def _died(self, now_s: float, how: str) -> None:
-        self._restarts.died(now_s, how, in_vain=now_s - self._started_s < _STABLE_S)
-        self._notice(self._restarts.news(now_s) or f"the machine's own Redis died: {how}")
+        in_vain = now_s - self._started_s < _STABLE_S
+        if line := self._restarts.died(now_s, how, in_vain=in_vain):
+            self._notice(line)

@@ -24,8 +24,8 @@ class Restarts:
         self._is_told = False
         self.start_at_s = -float("inf")
 
-    def died(self, now_s: float, how: str, *, in_vain: bool) -> None:
-        """It ended without being asked to.
+    def died(self, now_s: float, how: str, *, in_vain: bool) -> str:
+        """It ended without being asked to; what to tell people, who hear of a bout of it once.
 
         Args:
             now_s: monotonic clock.
@@ -37,6 +37,9 @@ class Restarts:
         self._in_vain = self._in_vain + 1 if in_vain else 0
         self._how = how
         self.start_at_s = now_s + self.wait_s
+        trouble = self.trouble(now_s)
+        is_told, self._is_told = self._is_told, bool(trouble)
+        return "" if is_told and trouble else trouble or f"{self._what} died: {how}"
 
     @property
     def wait_s(self) -> float:
@@ -54,12 +57,6 @@ class Restarts:
             f"{self._what} died {len(self._deaths_s)} times in {span_s:.0f} s: {self._how}; "
             f"trying again {every}"
         )
-
-    def news(self, now_s: float) -> str:
-        """`trouble`, but only once for each bout of it."""
-        trouble = self.trouble(now_s)
-        is_told, self._is_told = self._is_told, bool(trouble)
-        return "" if is_told else trouble
 
     def _forget(self, now_s: float) -> None:
         while self._deaths_s and now_s - self._deaths_s[0] > _WINDOW_S:

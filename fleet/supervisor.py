@@ -69,8 +69,6 @@ class Supervisor:
         for guard in self.guards:
             guard.tend()
             self._pass_on_what_is_open(guard)
-            if news := guard.news():
-                self._notice(news)
         if time.monotonic() - self._beat_s >= BEAT_S:
             self._beat_s = time.monotonic()
             beat = self.heartbeat()

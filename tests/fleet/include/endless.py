@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from typing import Any
 
@@ -27,3 +28,14 @@ class Endless(Trouble):
 
 
 gymnasium.register("Endless-v0", entry_point="endless:Endless", max_episode_steps=10**7)
+
+
+class Regicide(Trouble):
+    """`Trouble` that befalls the supervisor of its process."""
+
+    def take_all_down(self) -> None:
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
+
+
+gymnasium.register("Regicide-v0", entry_point="endless:Regicide", max_episode_steps=100)

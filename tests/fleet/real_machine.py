@@ -1,0 +1,158 @@
+"""What tests of machines share: a head's Redis, and ``python es/worker.py`` as a user types it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+from real_fleet import DEADLINE_S, INCLUDE, expected, experiment_of
+
+from fleet.connection import Client, connect
+from fleet.redis_pool import RedisPool
+from fleet.redis_server import RedisServer
+from search.messages import Experiment, Generation, GuardSpec
+from search.noise import NoiseTable
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Machine:
+    """A command of ours that runs, and everything that it has started."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, runtime: Path) -> None:
+        self.process = process
+        self.runtime = runtime
+        self._log = log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    @property
+    def family(self) -> list[psutil.Process]:
+        try:
+            return list(psutil.Process(self.process.pid).children(recursive=True))
+        except psutil.NoSuchProcess:
+            return []
+
+    def those(self, what: str) -> list[psutil.Process]:
+        """Its processes: ``relay``, ``mirror`` or ``child``."""
+        modules = {"relay": "fleet.relay_process", "child": "fleet.child"}
+        found = []
+        for process in self.family:
+            try:
+                line = process.cmdline()
+            except psutil.Error:
+                continue
+            is_mirror = bool(line) and not any("python" in word for word in line[:1])
+            if is_mirror if what == "mirror" else modules[what] in line:
+                found.append(process)
+        return found
+
+    def end(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.process.send_signal(how)
+        return self.process.wait(DEADLINE_S)
+
+
+class Site:
+    """A head's Redis, a noise table, and machines."""
+
+    def __init__(self, folder: Path, noise: NoiseTable, server: RedisServer, port: int) -> None:
+        self.folder, self.noise, self.server, self.port = folder, noise, server, port
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def words(self, num_workers: int = 2) -> list[str]:
+        """The command that makes a machine part of this fleet."""
+        return [
+            "workers",
+            "--master_host=127.0.0.1",
+            f"--master_port={self.port}",
+            f"--num_workers={num_workers}",
+            *self.folders,
+        ]
+
+    @property
+    def folders(self) -> list[str]:
+        return [f"--include={INCLUDE}", f"--noise_dir={self.folder}"]
+
+    @contextmanager
+    def machine(self, *words: str, **environment: str) -> Iterator[Machine]:
+        with started(self.folder, words or self.words(), environment) as machine:
+            yield machine
+
+    @contextmanager
+    def pool(self, experiment: Experiment) -> Iterator[tuple[RedisPool, Client]]:
+        with connect(self.url) as client:
+            pool = RedisPool(client, experiment)
+            try:
+                yield pool, client
+            finally:
+                pool.shutdown()
+
+    def experiment(
+        self, env: str = "trouble:Trouble-v0", guard: GuardSpec | None = None, **options: Any
+    ) -> Experiment:
+        options.setdefault("folder", str(self.folder))
+        return experiment_of(self.noise.spec, guard, env, **options)
+
+    def wanted(self, experiment: Experiment, generation: Generation) -> dict[int, Any]:
+        return expected(experiment, generation, self.noise)
+
+
+@contextmanager
+def started(
+    folder: Path, words: tuple[str, ...] | list[str], environment: dict[str, str]
+) -> Iterator[Machine]:
+    """``python es/worker.py`` with these words; ended, and with it all that it started."""
+    number = len(list(folder.glob("machine-*.log")))
+    log = folder / f"machine-{number}.log"
+    runtime = Path("/tmp") if len(str(folder)) > 50 else folder
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "es" / "worker.py"), *words],
+            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder,
+            start_new_session=True,
+        )
+    machine = Machine(process, log, runtime)
+    try:
+        yield machine
+    finally:
+        if process.poll() is None:
+            family = machine.family
+            machine.end()
+            _, alive = psutil.wait_procs(family, timeout=DEADLINE_S)
+            assert not alive
+        process.wait()
+
+
+def once(condition: Callable[[], Any], act: Callable[[Any], None]) -> Callable[[Any], None]:
+    """For `real_fleet.collect`: do ``act`` on what ``condition`` gives when first it is true."""
+    done: list[Any] = []
+
+    def look(_answers: Any) -> None:
+        if not done and (found := condition()):
+            done.append(found)
+            act(found)
+
+    return look
