@@ -17,6 +17,7 @@ from real_fleet import DEADLINE_S, wait_for
 from terminal import Terminal, refused
 
 from errors import AccessRefused, ConfigError, ServiceUnavailable
+from fleet import connection
 from fleet.access import Access
 from fleet.connection import connect
 from fleet.credentials import Credentials, Given, credentials_for
@@ -238,9 +239,12 @@ def test_a_server_is_believed_by_its_certificate_only(
             connect(f"redis://127.0.0.1:{port}/0", access=Access("worker", "w"))
 
 
-def test_a_client_of_tls_says_so_where_there_is_none(port: int) -> None:
+def test_a_client_of_tls_says_so_where_there_is_none(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "BLOCK_S", -8.5)  # so that it waits half a second, not ten
     with RedisServer(port), pytest.raises(ServiceUnavailable, match="--no_tls"):
-        connect(f"rediss://127.0.0.1:{port}/0", connect_timeout_s=0.5)
+        connect(f"rediss://127.0.0.1:{port}/0")
 
 
 def test_a_certificate_is_kept_while_it_covers_this_machine(certificate: TlsFiles) -> None:
