@@ -20,7 +20,7 @@ from fleet.overview import Overview, Run
 from fleet.reason import Reason, gone_since
 from fleet.relay_table import relay_table, short_relay_table
 from fleet.run_report import RunReport
-from fleet.text_layout import LABEL_WIDTH, bar, dotted, ends, fitted, labelled
+from fleet.text_layout import LABEL_WIDTH, bar, ends, fitted, flowing, labelled
 
 _MAX_WIDTH = 160
 _LEAST_MACHINE_LINES = 4
@@ -129,7 +129,7 @@ def _run_details(run: Run, width: int) -> list[Text]:
         waiting += f" ({each})"
     batches = "batch" if run.records == 1 else "batches"
     asking = f"{plural(run.crew, 'worker')} ask" if run.crew != 1 else "1 worker asks"
-    lines = [labelled("  queues", dotted([waiting, f"{run.records} {batches} unread", asking]))]
+    lines = flowing("  queues", [waiting, f"{run.records} {batches} unread", asking], width)
     if report is None:
         unknown = Text("  how far it is, only the head's own Redis knows", "dim")
         return [unknown, *lines]
@@ -137,7 +137,7 @@ def _run_details(run: Run, width: int) -> list[Text]:
     where, counted = f"  generation {report.generation} ", f" {report.done}/{report.total}  {rate}"
     room = width - cell_len(where) - cell_len(counted)
     progress = Text.assemble((where, "bold"), bar(report.done, report.total, room), counted)
-    return [progress, *lines, labelled("  so far", dotted(_so_far(report)))]
+    return [progress, *lines, *flowing("  so far", _so_far(report), width)]
 
 
 def _so_far(report: RunReport) -> list[str | Text]:

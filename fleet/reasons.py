@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from fleet.figures import age_text, plural
-from fleet.overview import Overview
+from fleet.overview import Machine, Overview
 from fleet.reason import Reason, hosts, listed
 from fleet.run_reasons import run_reasons
 
 _NEW_SERVER_S = 600.0
+_MAX_ALIKE = 3
 _START_RUN = "start one with `python es/experiment.py with lander`"
 _START_WORKERS = "start some with `python es/worker.py start-workers`"
 
@@ -72,15 +73,19 @@ def _silent_machines(overview: Overview) -> Iterator[Reason]:
 
 def _relay_cut_off(overview: Overview) -> Iterator[Reason]:
     heard = [machine for machine in overview.relays if not machine.is_silent]
-    troubled = [machine for machine in heard if machine.relay and machine.relay.last_error]
-    for machine in troubled:
-        assert machine.relay is not None
+    troubled: dict[tuple[str, str], list[Machine]] = {}
+    for machine in heard:
+        if machine.relay is not None and machine.relay.last_error:
+            what = (machine.relay.upstream, machine.relay.last_error)
+            troubled.setdefault(what, []).append(machine)
+    count = sum(map(len, troubled.values()))
+    for (upstream, error), machines in list(troubled.items())[:_MAX_ALIKE]:
         yield Reason(
             "relay-cut-off",
-            f"the relay on {machine.host} cannot work for {machine.relay.upstream}: "
-            f"{machine.relay.last_error}: see that this address answers from there; it goes on by "
-            "itself then",
-            stops=len(troubled) == len(heard),
+            f"{'the relay' if len(machines) == 1 else plural(len(machines), 'relay')} on "
+            f"{hosts(machines)} cannot work for {upstream}: {error}: see that this address answers "
+            "from there; it goes on by itself then",
+            stops=count == len(heard),
         )
 
 

@@ -23,6 +23,16 @@ def dotted(parts: Sequence[str | Text]) -> Text:
     return Text(" · ", "dim").join([p if isinstance(p, Text) else Text(p) for p in parts])
 
 
+def flowing(label: str, parts: Sequence[str | Text], width: int) -> list[Text]:
+    """Facts side by side behind their label, on as many lines as they need."""
+    rows: list[list[str | Text]] = [[]]
+    for part in parts:
+        if rows[-1] and LABEL_WIDTH + cell_len(dotted([*rows[-1], part]).plain) > width:
+            rows.append([])
+        rows[-1].append(part)
+    return [labelled("" if i else label, dotted(row)) for i, row in enumerate(rows)]
+
+
 def ends(left: Text, right: Text, width: int) -> Text:
     """``left`` and ``right`` at the two ends of a line; of ``left`` what there is room for."""
     room = max(0, width - cell_len(right.plain) - 1)
