@@ -140,12 +140,11 @@ class Journal:
             ) from None
         self.offset = self._recover()
 
-    def append(self, entry: Entry) -> None:
-        """Add ``entry`` to the log; durable after the next `sync`."""
-        payload = _encoder.encode(entry)
-        frame = _framed(payload)
+    def append(self, *entries: Entry) -> None:
+        """Add ``entries`` to the log, in one write; durable after the next `sync`."""
+        frames = b"".join(_framed(_encoder.encode(entry)) for entry in entries)
         try:
-            _write_all(self._file, frame)
+            _write_all(self._file, frames)
         except OSError as error:
             # Half a frame would read as damage once another followed it.
             os.ftruncate(self._file, self.offset)
@@ -154,7 +153,7 @@ class Journal:
                 f"cannot write the journal in {self.folder} ({error.strerror}): "
                 "free some space, then resume the run"
             ) from None
-        self.offset += len(frame)
+        self.offset += len(frames)
 
     def sync(self) -> None:
         """Return once all that was appended is on the disk."""

@@ -7,7 +7,7 @@ soon as g - overlap - 1 has been told, so that what it depends on is fixed by ru
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from errors import RunAborted
 from search.journal import Answered, Closed, Journal, Opened
+from search.messages import RecordBatch
 from search.metrics import generation_metrics
 from search.open_generation import OpenGeneration
 from search.protocol import Pool, Recorder
@@ -126,14 +127,18 @@ class Loop:
         while not oldest.is_complete:
             if self._stop_requested():
                 return False
-            for batch in self._pool.results(_POLL_S):
-                opened = next((o for o in self._state.open if o.digest == batch.digest), None)
-                if opened is not None:
-                    self._journal.append(Answered(batch))
-                    opened.add(batch)
+            self._keep(self._pool.results(_POLL_S))
             self._abort_if_hopeless(oldest)
             self._show(oldest)
         return True
+
+    def _keep(self, batches: Sequence[RecordBatch]) -> None:
+        """Journal the records that came together, in one write, and only then count them."""
+        by_digest = {opened.digest: opened for opened in self._state.open}
+        wanted = [batch for batch in batches if batch.digest in by_digest]
+        self._journal.append(*map(Answered, wanted))
+        for batch in wanted:
+            by_digest[batch.digest].add(batch)
 
     def _show(self, oldest: OpenGeneration) -> None:
         now_s = self._clock()
@@ -149,10 +154,12 @@ class Loop:
                 self._recorder.notice(status.note)
 
     def _abort_if_hopeless(self, opened: OpenGeneration) -> None:
+        if not opened.num_failures:
+            return
         generation = opened.generation
         failures = opened.failures
         allowed = self._settings.max_failed_fraction * generation.num_training
-        if len(failures) > allowed or (failures and len(failures) == generation.num_training):
+        if len(failures) > allowed or len(failures) == generation.num_training:
             raise RunAborted(
                 f"{len(failures)} of {generation.num_training} rollouts of generation "
                 f"{generation.number} failed, at most {allowed:g} may; the first: "

@@ -19,50 +19,63 @@ class OpenGeneration:
         self.data = encode(generation) if data is None else data
         self.digest = digest(self.data)
         self.batches: list[RecordBatch] = []
-        self._records: dict[int, RolloutRecord] = {}
+        self.num_done = 0
+        self._num_training = generation.num_training
+        # By number. Asked about after every batch, so nothing is looked through for an answer.
+        self._records: list[RolloutRecord | None] = [None] * generation.num_rollouts
+        self._failures: dict[int, RolloutRecord] = {}
 
     def add(self, batch: RecordBatch) -> None:
         """Take accepted records; a later ``ok`` replaces a ``failed``, nothing an ``ok``."""
         self.batches.append(batch)
         for record in batch.records:
-            earlier = self._records.get(record.rollout)
-            if earlier is None or (earlier.status == "failed" and record.status == "ok"):
-                self._records[record.rollout] = record
+            rollout, is_ok = record.rollout, record.status == "ok"
+            earlier = self._records[rollout]
+            if earlier is None:
+                self.num_done += 1
+                if not is_ok and rollout < self._num_training:
+                    self._failures[rollout] = record
+            elif is_ok and earlier.status == "failed":
+                self._failures.pop(rollout, None)
+            else:
+                continue
+            self._records[rollout] = record
 
     @property
     def known(self) -> list[int]:
         """Rollouts that have an answer."""
-        return sorted(self._records)
-
-    @property
-    def num_done(self) -> int:
-        return len(self._records)
+        return [number for number, record in enumerate(self._records) if record is not None]
 
     @property
     def is_complete(self) -> bool:
-        return self.num_done == self.generation.num_rollouts
+        return self.num_done == len(self._records)
 
     @property
     def records(self) -> list[RolloutRecord]:
         """All answers so far, in rollout order."""
-        return [self._records[number] for number in self.known]
+        return [record for record in self._records if record is not None]
+
+    @property
+    def num_failures(self) -> int:
+        """How many training rollouts have failed."""
+        return len(self._failures)
 
     @property
     def failures(self) -> list[RolloutRecord]:
         """Failed training rollouts, in rollout order."""
-        return [record for record in self.training if record.status == "failed"]
+        return [self._failures[rollout] for rollout in sorted(self._failures)]
 
     @property
     def training(self) -> list[RolloutRecord]:
-        return [r for r in self.records if r.rollout < self.generation.num_training]
+        return [r for r in self._records[: self._num_training] if r is not None]
 
     @property
     def validation(self) -> list[RolloutRecord]:
-        return [r for r in self.records if r.rollout >= self.generation.num_training]
+        return [r for r in self._records[self._num_training :] if r is not None]
 
     def fitness_ce(self) -> NDArray[np.float64]:
         """``(C, E)`` float64, fitness of candidate c in episode e; NaN where the rollout failed."""
-        fitness_r = np.full(self.generation.num_training, np.nan)
+        fitness_r = np.full(self._num_training, np.nan)
         for record in self.training:
             if record.status == "ok":
                 fitness_r[record.rollout] = record.fitness
