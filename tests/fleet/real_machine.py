@@ -58,8 +58,7 @@ class Machine:
                 line = process.cmdline()
             except psutil.Error:
                 continue
-            is_mirror = bool(line) and not any("python" in word for word in line[:1])
-            if is_mirror if what == "mirror" else modules[what] in line:
+            if "-m" not in line if what == "mirror" else modules[what] in line:
                 found.append(process)
         return found
 
