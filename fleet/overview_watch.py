@@ -120,9 +120,9 @@ class Watch:
             self._console.print(self._screen.draw(overview, why, spare=2), soft_wrap=True)
 
     def until_interrupted(self) -> None:
-        """Show what is there every second, until KeyboardInterrupt."""
+        """Show what is there every second, until KeyboardInterrupt or until nobody can see it."""
         with self._shown() as show:
-            while True:
+            while self._screen is None or self._stream.isatty():
                 started_s = self._clock()
                 self._link = self._link.asked(started_s)
                 try:
