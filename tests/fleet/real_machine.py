@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from fleet.connection import Client, connect
 from fleet.redis_pool import RedisPool
 from fleet.redis_server import RedisServer
 from search.messages import Experiment, Generation, GuardSpec
-from search.noise import NoiseTable
+from search.noise import NoiseTable, open_table
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,9 +34,8 @@ def free_port() -> int:
 class Machine:
     """A command of ours that runs, and everything that it has started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, runtime: Path) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
         self.process = process
-        self.runtime = runtime
         self._log = log
 
     @property
@@ -70,8 +70,23 @@ class Machine:
 class Site:
     """A head's Redis, a noise table, and machines."""
 
-    def __init__(self, folder: Path, noise: NoiseTable, server: RedisServer, port: int) -> None:
-        self.folder, self.noise, self.server, self.port = folder, noise, server, port
+    def __init__(
+        self, folder: Path, runtime: Path, noise: NoiseTable, server: RedisServer, port: int
+    ) -> None:
+        self.folder, self.runtime = folder, runtime
+        self.noise, self.server, self.port = noise, server, port
+
+    @classmethod
+    @contextmanager
+    def opened(cls, folder: Path) -> Iterator[Site]:
+        """One with nothing on it, in ``folder`` but for what must have a short path."""
+        port = free_port()
+        with (
+            tempfile.TemporaryDirectory(prefix="es-t", dir="/tmp") as runtime,
+            open_table(1, 10_000, folder) as noise,
+            RedisServer(port) as server,
+        ):
+            yield cls(folder, Path(runtime), noise, server, port)
 
     @property
     def url(self) -> str:
@@ -93,7 +108,7 @@ class Site:
 
     @contextmanager
     def machine(self, *words: str, **environment: str) -> Iterator[Machine]:
-        with started(self.folder, words or self.words(), environment) as machine:
+        with started(self, words or self.words(), environment) as machine:
             yield machine
 
     @contextmanager
@@ -117,23 +132,22 @@ class Site:
 
 @contextmanager
 def started(
-    folder: Path, words: tuple[str, ...] | list[str], environment: dict[str, str]
+    site: Site, words: tuple[str, ...] | list[str], environment: dict[str, str]
 ) -> Iterator[Machine]:
     """``python es/worker.py`` with these words; ended, and with it all that it started."""
-    number = len(list(folder.glob("machine-*.log")))
-    log = folder / f"machine-{number}.log"
-    runtime = Path("/tmp") if len(str(folder)) > 50 else folder
+    number = len(list(site.folder.glob("machine-*.log")))
+    log = site.folder / f"machine-{number}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, str(ROOT / "es" / "worker.py"), *words],
-            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime), **environment},
+            env={**os.environ, "XDG_RUNTIME_DIR": str(site.runtime), **environment},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=folder,
+            cwd=site.folder,
             start_new_session=True,
         )
-    machine = Machine(process, log, runtime)
+    machine = Machine(process, log)
     try:
         yield machine
     finally:

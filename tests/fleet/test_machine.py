@@ -19,21 +19,19 @@ from real_fleet import (
     seeds_of,
     wait_for,
 )
-from real_machine import Machine, Site, free_port, once
+from real_machine import Machine, Site, once
 
 from fleet import heartbeat
 from fleet.connection import connect
 from fleet.redis_pool import RedisPool
 from fleet.redis_server import RedisServer
 from search.messages import Experiment, Generation
-from search.noise import open_table
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    port = free_port()
-    with open_table(1, 10_000, tmp_path) as noise, RedisServer(port) as server:
-        yield Site(tmp_path, noise, server, port)
+    with Site.opened(tmp_path) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -57,8 +55,8 @@ def let_go(site: Site) -> None:
     (site.folder / "go").touch()
 
 
-def folders_of(machine: Machine) -> list[Path]:
-    return list(machine.runtime.glob("es-machine-*"))
+def folders_of(site: Site) -> list[Path]:
+    return list(site.runtime.glob("es-machine-*"))
 
 
 def test_a_machine_serves_its_head_and_leaves_nothing(site: Site) -> None:
@@ -85,9 +83,9 @@ def test_a_machine_serves_its_head_and_leaves_nothing(site: Site) -> None:
         assert machine.end() == 0
         assert time.monotonic() - asked_s < 10
     assert not any(process.is_running() for process in family)
-    assert not folders_of(machine)
+    assert not folders_of(site)
     (first, *rest) = machine.log.splitlines()
-    assert first.startswith(f"2 workers on {machine.runtime}/es-machine-")
+    assert first.startswith(f"2 workers on {site.runtime}/es-machine-")
     assert first.endswith(f"relay to redis://127.0.0.1:{site.port}/0; Ctrl-C ends them")
     assert not rest
     assert {r: said(record) for r, record in answers.items()} == site.wanted(experiment, generation)
@@ -122,13 +120,13 @@ def test_whatever_is_killed_is_started_again_and_every_answer_comes(
 
 
 def test_a_supervisor_that_is_killed_takes_everything_along_and_is_swept_up_after(
-    site: Site, tmp_path: Path
+    site: Site,
 ) -> None:
     with site.machine() as machine:
         family = wait_for(
             lambda: len(found := machine.family) == 4 and found, "mirror, relay and children"
         )
-        (left,) = folders_of(machine)
+        (left,) = folders_of(site)
         machine.process.kill()
         machine.process.wait()
         _, alive = psutil.wait_procs(family, timeout=DEADLINE_S)
@@ -229,7 +227,7 @@ def test_a_second_ctrl_c_ends_everything_at_once(
         assert time.monotonic() - asked_s < 2
         _, alive = psutil.wait_procs(family, timeout=DEADLINE_S)
         assert not alive
-    assert not folders_of(machine)
+    assert not folders_of(site)
 
 
 def test_a_rollout_that_takes_its_machine_down_leaves_no_process(site: Site) -> None:
@@ -245,11 +243,10 @@ def test_a_rollout_that_takes_its_machine_down_leaves_no_process(site: Site) -> 
         assert not alive
 
 
-def test_mirror_relay_and_workers_are_three_commands_too(site: Site, tmp_path: Path) -> None:
+def test_mirror_relay_and_workers_are_three_commands_too(site: Site) -> None:
     experiment = site.experiment()
     generation = generation_of(experiment.run_uid)
-    folder = tmp_path if len(str(tmp_path)) < 80 else Path("/tmp")
-    socket_path = folder / f"m-{os.getpid()}" / "s"
+    socket_path = site.runtime / "mirror" / "s"
     master = ("--master-host=127.0.0.1", f"--master-port={site.port}")
     with (
         site.machine("run-mirror", f"--relay-socket-path={socket_path}") as mirror,
@@ -261,7 +258,6 @@ def test_mirror_relay_and_workers_are_three_commands_too(site: Site, tmp_path: P
         with site.machine(*words, *site.folders), site.pool(experiment) as (pool, _):
             pool.open(generation)
             (answers,) = collect(pool, generation)
-    socket_path.parent.rmdir()
     assert {r: said(record) for r, record in answers.items()} == site.wanted(experiment, generation)
 
 
