@@ -19,6 +19,8 @@ BEAT_S = 1.0
 FRESH_S = 5.0
 LIFETIME_S = 15
 MAX_BEAT_BYTES = 256 * 1024
+MAX_MACHINES = 4096
+_READ_AT_ONCE = 256
 
 MachineId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}\Z")]
 Line = Annotated[str, Meta(max_length=500)]
@@ -147,9 +149,16 @@ def retract(client: Client, machine: str) -> None:
 
 
 def fresh(client: Client) -> list[Heartbeat]:
-    """Machines and relays heard of in the last `FRESH_S`, by name."""
-    names: Any = client.zrangebyscore(keys.MACHINES, redis_time_s(client) - FRESH_S, "+inf")
-    if not names:
-        return []
-    found: Any = client.mget([keys.machine(name.decode()) for name in sorted(names)])
-    return [beat for data in found if (beat := decode_beat(data)) is not None]
+    """Machines and relays heard of in the last `FRESH_S`, by name; what is no heartbeat is not."""
+    oldest_s = redis_time_s(client) - FRESH_S
+    listed: Any = client.zrangebyscore(keys.MACHINES, oldest_s, "+inf", start=0, num=MAX_MACHINES)
+    beats: list[Heartbeat] = []
+    names = sorted(name.decode(errors="replace") for name in listed)
+    for start in range(0, len(names), _READ_AT_ONCE):
+        with client.pipeline(transaction=False) as pipe:
+            for name in names[start : start + _READ_AT_ONCE]:
+                # No more of it than would be believed.
+                pipe.getrange(keys.machine(name), 0, MAX_BEAT_BYTES)
+            found = pipe.execute(raise_on_error=False)
+        beats += [beat for data in found if (beat := decode_beat(data)) is not None]
+    return beats

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import socket
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import msgspec
 import redis
 
-from errors import MessageError
-from fleet import heartbeat
+from errors import MessageError, RunLocked
+from fleet import audit, heartbeat
 from fleet.connection import Client
-from fleet.head_broker import HeadBroker
+from fleet.figures import harmless
+from fleet.head_broker import HeadBroker, Standing
+from fleet.head_token import HeadLease
 from fleet.heartbeat import Heartbeat
 from fleet.ledger import Ledger, Span
 from fleet.open_numbers import format_numbers
+from fleet.pace import Pace
+from fleet.record_queue import RecordQueue
+from fleet.run_report import RunReport
+from fleet.stillness import hopeless, why_still
+from fleet.tally import Tally
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,
     Generation,
     RecordBatch,
+    RolloutRecord,
     Task,
     decode,
     digest,
@@ -30,20 +39,24 @@ from search.messages import (
 )
 from search.protocol import PoolStatus
 
+HEAD = "head"
+"""The worker of records that nobody sent: of rollouts that were lost without a word."""
+
 _TEND_EVERY_S = 1.0
 _TEND_EVERY_S_WITHOUT_WORKERS = 0.2
-_MEASUREMENTS = 1000
-_ENOUGH_MEASUREMENTS = 20
-# Below this, a machine that swaps or a laptop's lid would count as a death.
-_LEAST_PATIENCE_S = 5.0
 _QUIET_S = 3.0
+_MAX_TROUBLES = 1000
 
 
 class _Open(msgspec.Struct):
+    """An open generation; ``unsent``: handed out, but not in Redis yet."""
+
     generation: Generation
     data: bytes
     digest: str
     ledger: Ledger
+    is_published: bool = False
+    unsent: list[Span] = []
 
 
 class RedisPool:
@@ -57,9 +70,13 @@ class RedisPool:
         experiment: the run's declaration.
         min_task_runtime_s: a task's rollouts together last about this long, where they are short.
         max_losses: how often a rollout may be lost with its worker.
+        audit_fraction: share of the rollouts that two machines have to agree in.
         notice: where a line for people goes.
         clock: monotonic seconds.
         sleep: waits so many seconds.
+
+    Raises:
+        RunLocked: another head is at work on the run; so may every method but `shutdown`.
     """
 
     def __init__(
@@ -69,28 +86,35 @@ class RedisPool:
         *,
         min_task_runtime_s: float = 0.05,
         max_losses: int = 8,
+        audit_fraction: float = 0.0,
         notice: Callable[[str], None] = lambda line: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        uid = experiment.run_uid
         self._client = client
         self._experiment = experiment
-        self._broker = HeadBroker(client, experiment.run_uid)
-        self._min_task_runtime_s = min_task_runtime_s
+        self._broker = HeadBroker(client, uid)
+        self._records = RecordQueue(client, uid)
+        self._lease = HeadLease(client, uid, experiment.run_id, clock=clock, sleep=sleep)
         self._max_losses = max_losses
+        self._audit_fraction = audit_fraction
+        self._audit_salt = secrets.token_bytes(16)
         self._notice = notice
         self._clock = clock
         self._sleep = sleep
+        self._timeout_s = experiment.guard.rollout_timeout_s
+        self._pace = Pace(min_task_runtime_s, self._timeout_s)
+        self._tally = Tally()
         self._open: dict[int, _Open] = {}
-        self._rollout_s: deque[float] = deque(maxlen=_MEASUREMENTS)
-        self._step_s: deque[float] = deque(maxlen=_MEASUREMENTS)
+        self._closed: set[int] = set()
+        self._next_number = 0
         self._machines: list[Heartbeat] = []
-        self._reissued = self._lost = 0
         self._tended_s = self._heard_s = clock()
         self._is_cut_off = False
         self._troubles: set[str] = set()
-        self._complained_of_garbage = False
         try:
+            self._lease.acquire()
             self._broker.declare(encode(experiment))
             self._machines = heartbeat.fresh(client)
         except redis.RedisError as error:
@@ -104,12 +128,16 @@ class RedisPool:
             generation.num_training,
             known,
             max_losses=self._max_losses,
-            first_copy=secrets.randbelow(2**48),
+            first_copy=1 + secrets.randbelow(2**48),
+            audited=audit.chosen(generation, self._audit_fraction, self._audit_salt),
         )
         opened = _Open(generation, data, digest(data), ledger)
         self._open[generation.number] = opened
+        self._closed.discard(generation.number)
+        self._next_number = generation.number + 1
         self._heard_s = self._clock()
         try:
+            self._lease.renew()
             self._publish(opened)
         except redis.RedisError as error:
             self._cut_off(error)
@@ -118,18 +146,23 @@ class RedisPool:
         """See `search.protocol.Pool.results`; an unreachable Redis is waited for."""
         accepted: list[RecordBatch] = []
         try:
-            received = self._broker.pop_records(timeout_s)
-            accepted += [batch for data in received if (batch := self._receive(data)) is not None]
+            self._lease.renew()
+            for data in self._records.read(timeout_s):
+                if (batch := self._receive(data)) is not None:
+                    accepted.append(batch)
+            self._name_the_outvoted()
             self._hand_out_again()
             every_s = _TEND_EVERY_S if self._machines else _TEND_EVERY_S_WITHOUT_WORKERS
-            if self._clock() - self._tended_s >= every_s:
-                self._tend()
+            if self._is_cut_off or self._clock() - self._tended_s >= every_s:
+                accepted += self._tend()
         except redis.RedisError as error:
             # What the ledger has accepted is answered for good: the loop must have it.
             self._cut_off(error)
             self._sleep(min(timeout_s, 0.5))
         if accepted:
             self._heard_s = self._clock()
+            for batch in accepted:
+                self._tally.add(batch)
         return accepted
 
     def close(self, number: int) -> None:
@@ -137,47 +170,63 @@ class RedisPool:
         opened = self._open.pop(number, None)
         if opened is None:
             return
-        self._reissued += opened.ledger.reissued
-        self._lost += opened.ledger.lost
+        self._tally.close(opened.ledger)
+        self._closed.add(number)
         try:
-            self._broker.retire(number, format_numbers(self._open))
+            self._lease.renew()
+            self._retire()
         except redis.RedisError as error:
             self._cut_off(error)
 
     def status(self) -> PoolStatus:
         """See `search.protocol.Pool.status`; costs nothing."""
-        ledgers = [opened.ledger for opened in self._open.values()]
-        num_workers = sum(machine.num_workers for machine in self._machines)
+        counts = self._tally.counts(self._ledgers)
         return PoolStatus(
-            num_workers=num_workers,
-            reissued=self._reissued + sum(ledger.reissued for ledger in ledgers),
-            lost=self._lost + sum(ledger.lost for ledger in ledgers),
-            note=self._why_nothing_moves(num_workers),
+            num_workers=self._num_workers,
+            reissued=counts.reissued,
+            lost=counts.lost,
+            audit_fraction=self._audit_fraction,
+            audited=counts.audited,
+            disagreed=counts.disagreed,
+            unaudited=counts.unaudited,
+            note=self._why_nothing_moves(),
         )
 
     def shutdown(self) -> None:
-        """See `search.protocol.Pool.shutdown`."""
+        """See `search.protocol.Pool.shutdown`; what a later head has taken over stays."""
         self._open.clear()
-        with suppress(redis.RedisError):  # a Redis that is gone holds nothing of ours
-            self._broker.withdraw()
+        # A Redis that is gone holds nothing of ours, nor does one that a later head writes to.
+        with suppress(redis.RedisError, RunLocked):
+            if self._lease.holds:
+                self._lease.renew()
+                self._broker.withdraw()
+                self._lease.release()
+
+    @property
+    def _ledgers(self) -> list[Ledger]:
+        return [opened.ledger for opened in self._open.values()]
+
+    @property
+    def _num_workers(self) -> int:
+        return sum(machine.num_workers for machine in self._machines)
 
     def _publish(self, opened: _Open) -> None:
-        num_workers = sum(machine.num_workers for machine in self._machines)
-        spans = opened.ledger.plan(num_workers, self._max_span())
+        spans = opened.ledger.plan(self._num_workers, self._pace.max_span())
+        opened.unsent = []
+        opened.is_published = False
         self._broker.publish(
             opened.generation.number,
             opened.data,
             self._tasks(opened, spans),
             format_numbers(self._open),
         )
+        opened.is_published = True
 
-    def _max_span(self) -> int:
-        if not self._rollout_s:
-            return 1
-        mean_s = sum(self._rollout_s) / len(self._rollout_s)
-        return max(1, int(self._min_task_runtime_s / max(mean_s, 1e-6)))
+    def _retire(self) -> None:
+        self._broker.retire(self._closed, format_numbers(self._open))
+        self._closed.clear()
 
-    def _tasks(self, opened: _Open, spans: Sequence[Span]) -> list[Task]:
+    def _tasks(self, opened: _Open, spans: Iterable[Span]) -> list[Task]:
         run_uid, number = self._experiment.run_uid, opened.generation.number
         return [
             Task(MESSAGE_VERSION, run_uid, number, opened.digest, first, stop, attempt, copy)
@@ -188,77 +237,157 @@ class RedisPool:
         try:
             batch = decode(data, RecordBatch)
         except MessageError as error:
-            if not self._complained_of_garbage:
-                self._complained_of_garbage = True
-                self._notice(f"a message among the records was refused: {error}")
+            if not self._tally.refused:
+                self._notice(f"a message among the records was refused: {harmless(str(error))}")
+            self._tally.refused += 1
             return None
         opened = self._open.get(batch.number)
         if opened is None or batch.digest != opened.digest:
+            self._tally.stale += 1
             return None
-        self._measure(batch)
+        self._pace.measure(batch)
         return opened.ledger.accept(batch)
 
-    def _measure(self, batch: RecordBatch) -> None:
-        done = [record for record in batch.records if record.status == "ok"]
-        steps = sum(record.length for record in done)
-        if steps and batch.evaluation_s > 0:
-            self._rollout_s.append(batch.evaluation_s / len(batch.records))
-            self._step_s.append(batch.evaluation_s / steps)
+    def _name_the_outvoted(self) -> None:
+        """Say which machines differ: of each the first time, and then ever less often."""
+        if not self._audit_fraction:
+            return
+        for number, opened in self._open.items():
+            for rollout, believed, outvoted in opened.ledger.disagreements():
+                self._tally.outvoted.update(outvoted)
+                if any(self._tally.outvoted[m].bit_count() == 1 for m in outvoted):
+                    times = max(self._tally.outvoted[machine] for machine in outvoted)
+                    self._notice(
+                        f"audit: {', '.join(outvoted)} differs in rollout {rollout} of generation "
+                        f"{number} from {', '.join(believed) or 'itself and everybody else'} "
+                        f"({times} so far): look for a fault there, or for somebody who lies"
+                    )
 
     def _hand_out_again(self) -> None:
         for number, opened in self._open.items():
-            if spans := opened.ledger.reissues():
-                self._broker.reissue(number, self._tasks(opened, spans))
+            opened.unsent += opened.ledger.reissues()
+            if opened.unsent and opened.is_published:
+                self._broker.reissue(number, self._tasks(opened, opened.unsent))
+                opened.unsent = []
 
-    def _tend(self) -> None:
-        """Once a second: beat, see who is there, mend what is missing, look for the overdue."""
-        now_s = self._clock()
-        self._tended_s = now_s
+    def _tend(self) -> list[RecordBatch]:
+        """Once a second: beat, see who is there, mend what is missing, look for the overdue.
+
+        Returns:
+            Answers of the rollouts that were lost too often.
+        """
+        self._tended_s = self._clock()
         self._broker.beat()
         self._machines = heartbeat.fresh(self._client)
+        self._pass_on_troubles()
+        standing = self._broker.look([*self._open])
+        is_whole = not self._declare_again(standing)
+        self._hand_out_again()
+        answers = []
+        if is_whole and not standing.num_queued and self._records.is_drained:
+            answers = self._give_up_the_overdue()
+        if self._closed:
+            self._retire()
+        self._is_cut_off = False
+        self._broker.report(self._report())
+        return answers
+
+    def _pass_on_troubles(self) -> None:
         for machine in self._machines:
             for trouble in machine.troubles:
-                if trouble not in self._troubles:
+                if trouble not in self._troubles and len(self._troubles) < _MAX_TROUBLES:
                     self._troubles.add(trouble)
-                    self._notice(trouble)
-        if not self._broker.is_declared(self._open):
-            self._declare_again("Redis had lost this run: declared it again")
+                    self._notice(harmless(trouble))
+
+    def _declare_again(self, standing: Standing) -> bool:
+        """Write what is missing in Redis, and only that; whether anything was."""
+        missing = [n for n, opened in self._open.items() if not standing.generations[n].is_there]
+        unpublished = [n for n, opened in self._open.items() if not opened.is_published]
+        now_open = format_numbers(self._open)
+        is_listed = standing.now_open == now_open or not (self._open or standing.now_open)
+        if not standing.is_declared:
+            self._broker.declare(encode(self._experiment))
+        for number in {*missing, *unpublished}:
+            opened = self._open[number]
+            if opened.is_published and standing.generations[number].tasks:
+                self._broker.store(number, opened.data)  # its tasks wait where they did
+            else:
+                self._publish(opened)
+        if not is_listed:
+            self._broker.list_open(now_open)
+        if not standing.is_declared or set(missing) - set(unpublished):
+            self._notice("Redis had lost this run: declared it again")
         elif self._is_cut_off:
-            self._declare_again("Redis is back: handed out again what is unanswered")
-        for number, opened in self._open.items():
-            if opened.ledger.num_unanswered and not self._broker.num_queued(number):
-                opened.ledger.start_clocks(now_s, self._patience_s(opened))
-                opened.ledger.reissue_overdue(now_s)
-        self._hand_out_again()
+            self._notice("Redis is back, with all that it had")
+        return not standing.is_declared or bool(missing or unpublished)
 
-    def _declare_again(self, why: str) -> None:
-        self._notice(why)
-        self._is_cut_off = False
-        self._broker.declare(encode(self._experiment))
+    def _give_up_the_overdue(self) -> list[RecordBatch]:
+        """Nothing waits in any queue, so some worker may be idle: it may try what is overdue."""
+        now_s = self._clock()
+        answers = []
         for opened in self._open.values():
-            self._publish(opened)
+            patience_s = self._pace.patience_s(opened.generation.max_ep_length)
+            opened.ledger.start_clocks(now_s, patience_s, self._timeout_s)
+            if lost := opened.ledger.reissue_overdue(now_s):
+                answers.append(self._batch(opened, lost))
+        self._hand_out_again()
+        return answers
 
-    def _patience_s(self, opened: _Open) -> float:
-        """How long a copy may take: its cap in steps at the slowest step of a hundred."""
-        timeout_s = self._experiment.guard.rollout_timeout_s
-        cap = opened.generation.max_ep_length
-        if len(self._step_s) < _ENOUGH_MEASUREMENTS or cap is None:
-            return timeout_s
-        slow_step_s = sorted(self._step_s)[int(0.99 * len(self._step_s))]
-        return min(timeout_s, max(_LEAST_PATIENCE_S, slow_step_s * cap * self._max_span()))
+    def _batch(self, opened: _Open, records: Iterable[RolloutRecord]) -> RecordBatch:
+        generation = opened.generation
+        return RecordBatch(
+            MESSAGE_VERSION,
+            generation.run_uid,
+            generation.number,
+            opened.digest,
+            HEAD,
+            tuple(records),
+        )
+
+    def _report(self) -> RunReport:
+        tally, counts = self._tally, self._tally.counts(self._ledgers)
+        oldest = min(self._open, default=None)
+        ledger = self._open[oldest].ledger if oldest is not None else None
+        return RunReport(
+            run_id=harmless(self._experiment.run_id, 100),
+            env=harmless(self._experiment.env.name),
+            host=harmless(socket.gethostname(), 100),
+            pid=os.getpid(),
+            generation=self._next_number if oldest is None else oldest,
+            done=ledger.num_done if ledger is not None else 0,
+            total=ledger.num_rollouts if ledger is not None else 0,
+            open_numbers=tuple(sorted(self._open)),
+            rollouts=tally.rollouts,
+            env_steps=tally.env_steps,
+            rollouts_per_s=tally.rate(self._clock()),
+            failed=tally.failed,
+            first_error=harmless(self._first_error),
+            reissued=counts.reissued,
+            lost=counts.lost,
+            duplicates=counts.duplicates + tally.stale,
+            refused=tally.refused,
+            audited=counts.audited,
+            disagreed=counts.disagreed,
+            unaudited=counts.unaudited,
+            note=harmless(self._why_nothing_moves()),
+        )
+
+    @property
+    def _first_error(self) -> str:
+        errors = [self._tally.first_error, *(ledger.first_error for ledger in self._ledgers)]
+        return next((error for error in errors if error), "")
 
     def _cut_off(self, error: redis.RedisError) -> None:
         if not self._is_cut_off:
             self._is_cut_off = True
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = harmless(str(error)) or type(error).__name__
             self._notice(f"lost Redis ({reason}): waiting for it; Ctrl-C ends the run, resumable")
 
-    def _why_nothing_moves(self, num_workers: int) -> str:
+    def _why_nothing_moves(self) -> str:
         if self._is_cut_off:
             return "Redis is out of reach"
-        if self._clock() - self._heard_s < _QUIET_S:
-            return ""
-        if not num_workers:
-            return "no workers: start some with `python es/worker.py start-workers`"
-        complaints = [trouble for machine in self._machines for trouble in machine.troubles]
-        return complaints[0] if complaints else ""
+        failed = self._tally.counts(self._ledgers).failed
+        note = hopeless(failed, self._tally.rollouts - self._tally.failed, self._first_error)
+        if note or not self._open or self._clock() - self._heard_s < _QUIET_S:
+            return note
+        return why_still(self._machines, self._experiment.code_version)

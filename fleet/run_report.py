@@ -30,7 +30,8 @@ class RunReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         failed: final failures among them; first_error: of the first.
         reissued, lost, duplicates, refused: copies handed out again, losses reported, answers to
             what had its answer already, messages that were none.
-        audited, disagreed: rollouts that two machines were asked for, and those they differ in.
+        audited, disagreed, unaudited: rollouts that machines were compared in, those of them they
+            differ in, and those that one machine alone has answered.
         note: why nothing moves, in a sentence; empty while things move.
     """
 
@@ -53,6 +54,7 @@ class RunReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     refused: Count = 0
     audited: Count = 0
     disagreed: Count = 0
+    unaudited: Count = 0
     note: Line = ""
 
 

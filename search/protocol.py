@@ -57,6 +57,12 @@ class PoolStatus(msgspec.Struct, frozen=True):
     num_workers: int
     reissued: int = 0
     lost: int = 0
+    audit_fraction: float = 0.0
+    """Share of the rollouts that two machines have to agree in."""
+    audited: int = 0
+    disagreed: int = 0
+    unaudited: int = 0
+    """Rollouts compared, those of them in which machines differ, and those that one alone ran."""
     note: str = ""
     """Why nothing moves, in a sentence; empty while things move."""
 

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fleet.ledger import MAX_ATTEMPTS, Ledger, Span
+from fleet.ledger import Ledger, Span
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord, Status
-
-FOREVER_S = 1e12
 
 
 def batch_of(*records: RolloutRecord) -> RecordBatch:
@@ -28,10 +22,10 @@ def answer(ledger: Ledger, span: Span, status: Status, rollout: int | None = Non
     return accepted.records[0] if accepted is not None else None
 
 
-def look_when_overdue(ledger: Ledger, now_s: float) -> list[Span]:
-    ledger.start_clocks(now_s, 1.0)
-    ledger.reissue_overdue(now_s + FOREVER_S)
-    return ledger.reissues()
+def wait(ledger: Ledger, patience_s: float = 1.0, now_s: float = 0.0) -> list[RolloutRecord]:
+    """Have every copy become overdue; the answers that are final by that."""
+    ledger.start_clocks(now_s, patience_s)
+    return ledger.reissue_overdue(now_s + 1e12)
 
 
 def test_a_plan_covers_each_unanswered_rollout_once() -> None:
@@ -134,16 +128,118 @@ def test_silence_is_answered_by_another_copy_ever_more_patiently() -> None:
     ledger = Ledger(1, 1)
     ledger.plan(1, 1)
     now_s, waits = 0.0, []
-    for _ in range(4):
-        ledger.start_clocks(now_s, patience_s=5.0)
+    for _ in range(6):
+        ledger.start_clocks(now_s, patience_s=5.0, longest_s=60.0)
         asked_s = now_s
         while not (spans := ledger.reissues()):
             now_s += 1.0
-            ledger.start_clocks(now_s, patience_s=5.0)
-            ledger.reissue_overdue(now_s)
+            ledger.start_clocks(now_s, patience_s=5.0, longest_s=60.0)
+            assert ledger.reissue_overdue(now_s) == []
         assert [(s.first, s.attempt) for s in spans] == [(0, 0)]
         waits.append(now_s - asked_s)
-    assert waits == [5.0, 10.0, 20.0, 40.0]
+    assert waits == [5.0, 10.0, 20.0, 40.0, 60.0, 60.0]  # no rollout takes more than 60 s
+
+
+def test_an_overdue_copy_may_still_answer() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    wait(ledger)
+    (second,) = ledger.reissues()
+    assert ledger.live_copies(0) == (span.copy, second.copy)
+    assert ledger.lost == 0
+    assert answer(ledger, span, "ok").status == "ok"
+    assert ledger.num_unanswered == 0
+
+
+def test_the_oldest_of_two_silent_copies_is_given_up_and_counts_as_lost() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    wait(ledger)
+    (second,) = ledger.reissues()
+    wait(ledger)
+    (third,) = ledger.reissues()
+    assert ledger.live_copies(0) == (second.copy, third.copy)
+    assert (ledger.lost, ledger.reissued) == (1, 2)
+    assert answer(ledger, span, "lost") is None  # said after all, and counted already
+    assert ledger.lost == 1
+    assert ledger.reissues() == []
+
+
+def test_a_rollout_that_takes_whole_machines_down_without_a_word_ends_as_lost() -> None:
+    ledger = Ledger(2, 2, max_losses=3)
+    spans = ledger.plan(1, 1)
+    answer(ledger, spans[1], "ok")
+    finals = []
+    for asked in range(10):
+        finals += wait(ledger, now_s=asked * 1e13)
+        ledger.reissues()
+    assert [(f.rollout, f.status, f.host_failure) for f in finals] == [(0, "failed", True)]
+    assert finals[0].error == (
+        "lost 3 times with the worker that ran it; the last time it was not heard of any more"
+    )
+    assert (ledger.num_unanswered, ledger.lost, ledger.num_done) == (0, 3, 2)
+
+
+def test_one_of_two_copies_lost_is_not_replaced_while_the_other_lives() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    wait(ledger)
+    (second,) = ledger.reissues()
+    answer(ledger, span, "lost")
+    assert (ledger.reissues(), ledger.lost) == ([], 1)
+    answer(ledger, second, "lost")
+    assert len(ledger.reissues()) == 1
+
+
+def test_what_is_given_back_undone_goes_out_again_and_is_no_loss() -> None:
+    ledger = Ledger(2, 2, max_losses=2)
+    (span, _) = ledger.plan(1, 1)
+    for _ in range(10):
+        assert answer(ledger, span, "returned") is None
+        assert answer(ledger, span, "returned") is None  # said twice
+        (again,) = ledger.reissues()
+        assert (again.first, again.stop, again.attempt) == (0, 1, 0)
+        assert again.copy != span.copy
+        span = again
+    assert (ledger.lost, ledger.reissued, ledger.num_unanswered) == (0, 10, 2)
+
+
+def test_a_copy_that_was_answered_in_the_meantime_is_not_handed_out() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    answer(ledger, span, "lost")
+    answer(ledger, span, "ok")
+    assert ledger.reissues() == []
+
+
+def test_a_failure_somebody_else_reports_does_not_make_three_copies_live() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    wait(ledger)
+    ledger.reissues()
+    answer(ledger, span._replace(copy=10**9), "failed")  # of an earlier head's copy
+    (retry,) = ledger.reissues()
+    assert retry.attempt == 1
+    assert len(ledger.live_copies(0)) == 2
+
+
+def test_failed_attempts_are_counted_with_what_the_first_said() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    answer(ledger, span, "failed")
+    answer(ledger, span, "failed")
+    assert (ledger.failed, ledger.first_error) == (1, "why")
+
+
+def test_a_batch_that_is_new_throughout_is_passed_on_as_it_is() -> None:
+    ledger = Ledger(3, 3)
+    ledger.plan(1, 1)
+    whole = batch_of(RolloutRecord(0, 0, "ok"), RolloutRecord(1, 0, "ok"))
+    assert ledger.accept(whole) is whole
+    partly = batch_of(RolloutRecord(1, 0, "ok"), RolloutRecord(2, 0, "ok"))
+    accepted = ledger.accept(partly)
+    assert accepted is not None
+    assert [record.rollout for record in accepted.records] == [2]
 
 
 def test_a_retry_just_handed_out_is_not_overdue() -> None:
@@ -176,101 +272,3 @@ def test_a_rollout_that_does_not_exist_has_no_answer(rollout: int) -> None:
     for status in ("ok", "failed", "lost"):
         assert answer(ledger, span, status, rollout) is None
     assert ledger.num_unanswered == 5
-
-
-class Fleet(RuleBasedStateMachine):
-    """Workers that answer, fail, die with and without a word, and repeat themselves."""
-
-    @initialize(
-        training=st.integers(1, 6),
-        validation=st.integers(0, 2),
-        known=st.sets(st.integers(0, 7), max_size=2),
-        span=st.integers(1, 4),
-    )
-    def begin(self, training: int, validation: int, known: set[int], span: int) -> None:
-        self.total = training + validation
-        self.known = {number for number in known if number < self.total}
-        self.ledger = Ledger(self.total, training, self.known, max_losses=3)
-        self.max_span = span
-        self.finals: dict[int, list[str]] = {r: [] for r in range(self.total)}
-        self.queue: list[Span] = self.ledger.plan(2, span)
-        self.hands: list[Span] = []
-        self.sent: list[RecordBatch] = []
-        self.now_s = 0.0
-        self.somebody_vanished = False
-
-    def send(self, batch: RecordBatch) -> None:
-        self.sent.append(batch)
-        accepted = self.ledger.accept(batch)
-        for record in accepted.records if accepted is not None else ():
-            assert record.status in ("ok", "failed")
-            self.finals[record.rollout].append(record.status)
-        self.queue += self.ledger.reissues()
-
-    def report(self, span: Span, statuses: Sequence[str]) -> None:
-        records = [
-            RolloutRecord(rollout, span.attempt, status, span.copy, error="why")  # type: ignore[arg-type]
-            for rollout, status in zip(range(span.first, span.stop), statuses, strict=True)
-        ]
-        self.send(batch_of(*records))
-
-    @precondition(lambda self: self.queue)
-    @rule(data=st.data())
-    def take(self, data: st.DataObject) -> None:
-        self.hands.append(self.queue.pop(data.draw(st.integers(0, len(self.queue) - 1))))
-
-    @precondition(lambda self: self.hands)
-    @rule(data=st.data())
-    def answer(self, data: st.DataObject) -> None:
-        span = self.hands.pop(data.draw(st.integers(0, len(self.hands) - 1)))
-        status = st.sampled_from(["ok", "failed", "lost"])
-        length = span.stop - span.first
-        self.report(span, data.draw(st.lists(status, min_size=length, max_size=length)))
-
-    @precondition(lambda self: self.hands)
-    @rule(data=st.data())
-    def vanish_without_a_word(self, data: st.DataObject) -> None:
-        self.hands.pop(data.draw(st.integers(0, len(self.hands) - 1)))
-        self.somebody_vanished = True
-
-    @precondition(lambda self: self.sent)
-    @rule(data=st.data())
-    def repeat(self, data: st.DataObject) -> None:
-        self.send(data.draw(st.sampled_from(self.sent)))
-
-    @rule()
-    def look_for_the_overdue(self) -> None:
-        self.now_s += FOREVER_S
-        self.queue += look_when_overdue(self.ledger, self.now_s)
-
-    @rule()
-    def empty_redis(self) -> None:
-        self.queue = self.ledger.plan(2, self.max_span)
-
-    @invariant()
-    def no_rollout_has_two_answers(self) -> None:
-        for number, statuses in self.finals.items():
-            assert statuses in ([], ["ok"], ["failed"], ["failed", "ok"])
-            assert not (statuses and number in self.known)
-        answered = sum(bool(statuses) for statuses in self.finals.values())
-        assert self.ledger.num_unanswered == self.total - len(self.known) - answered
-
-    def teardown(self) -> None:
-        """From here on workers are honest: every rollout gets its answer, and soon."""
-        if not hasattr(self, "finals"):
-            return
-        if self.somebody_vanished:
-            self.look_for_the_overdue()
-        for _ in range(MAX_ATTEMPTS):
-            spans, self.queue, self.hands = [*self.queue, *self.hands], [], []
-            for span in spans:
-                self.report(span, ["ok"] * (span.stop - span.first))
-        self.no_rollout_has_two_answers()
-        unanswered = {r for r, statuses in self.finals.items() if not statuses} - self.known
-        assert not unanswered
-        assert self.ledger.num_unanswered == 0
-        assert not self.queue
-
-
-TestFleet = Fleet.TestCase
-TestFleet.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
