@@ -87,6 +87,8 @@ def access_given(
     ca_file = tls_ca or _path(environment, CA_VARIABLE)
     if ca_file is not None and not ca_file.is_file():
         raise ConfigError(f"certificate {ca_file} is not there: name another with --tls_ca")
+    # Absolute, for processes that we start elsewhere.
+    ca_file = ca_file.absolute() if ca_file is not None else None
     head = _password(password_file, PASSWORD_VARIABLE, PASSWORD_FILE_VARIABLE)
     worker = _password(worker_password_file, WORKER_VARIABLE, WORKER_FILE_VARIABLE)
     says_head = password_file is not None and worker_password_file is None
