@@ -23,6 +23,7 @@ import click
 from errors import ConfigError, EsError
 from fleet.access import Access, access_given
 from fleet.connection import connect, url_of, url_or_default, without_password
+from fleet.find_access import find_access
 from fleet.guard import ChildOptions
 from fleet.kept_relay import KeptRelay
 from fleet.machine import await_server, behind_a_relay, keep
@@ -127,7 +128,9 @@ def start_workers(
     redis_url: str | None, force_relay: bool, num_workers: int | None, **given: Any
 ) -> None:
     """Start workers on the head's machine and look after them until Ctrl-C."""
-    url, access, stop = url_or_default(redis_url), _access(given), Stop()
+    url = url_or_default(redis_url)
+    access = _access(url, given)  # may ask, and Ctrl-C then ends it
+    stop = Stop()
     options = _options(url, access, given)
     count = num_workers or num_cores()
     if force_relay:
@@ -156,8 +159,9 @@ def workers_command(
     All are started again when they die. Waits for a head that is not there yet; Ctrl-C gives back
     what is in hand, a second one does not wait for that.
     """
+    url = url_of(master_host, master_port, no_tls=no_tls)
+    access = _access(url, given)
     stop = Stop()
-    url, access = url_of(master_host, master_port, no_tls=no_tls), _access(given)
     options = _options(url, access, given)
     _serve_behind_a_relay(options, relay_socket_path, num_workers or num_cores(), stop)
 
@@ -177,8 +181,9 @@ def run_relay(
     """Carry work from the head's Redis to the one at --relay_socket_path, and records back."""
     if relay_socket_path is None:
         raise ConfigError("--relay_socket_path is missing: name the socket that run-mirror made")
+    url = url_of(master_host, master_port, no_tls=no_tls)
+    access = _access(url, given)
     stop = Stop()
-    url, access = url_of(master_host, master_port, no_tls=no_tls), _access(given)
     local_url = f"unix://{relay_socket_path.absolute()}"
     for one, how in ((local_url, Access()), (url, access)):
         client = await_server(one, how, _say, stop)
@@ -239,9 +244,9 @@ def _socket(given: Path | None, stop: Stop) -> Iterator[Path]:
         yield folder / _SOCKET
 
 
-def _access(given: dict[str, Any]) -> Access:
+def _access(url: str, given: dict[str, Any]) -> Access:
     names = ("password_file", "worker_password_file", "tls_ca")
-    return access_given(as_worker=True, **{name: given[name] for name in names})
+    return find_access(url, as_worker=True, **{name: given[name] for name in names})
 
 
 def _options(url: str, access: Access, given: dict[str, Any]) -> ChildOptions:
