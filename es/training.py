@@ -5,6 +5,7 @@ Only the strategy differs from command to command: each passes the function that
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import secrets
 from collections.abc import Callable
@@ -97,6 +98,10 @@ class Training:
                 state.resume(self._journal)
                 self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
             pool = stack.enter_context(self._pool(uid, noise))
+            # What is there now stays: records come by the ten thousand, and each collection they
+            # set off would look through all of torch again, a third of the head's time.
+            gc.collect()
+            gc.freeze()
             outcome = Loop(state, pool, self._journal, self._recorder).run()
         return outcome, uid, state.statistics
 
@@ -131,6 +136,8 @@ class Training:
             include=self._include,
             noise_dir=self._noise_dir,
             min_task_runtime_s=config.min_task_runtime,
+            max_losses=config.max_losses,
+            audit_fraction=config.audit_fraction,
         )
         return open_pool(site, experiment, noise, self._recorder.notice)
 

@@ -27,7 +27,7 @@ class Site:
         pool: a name of `search.run_config.POOLS`.
         log: file that started workers write to.
         workers, redis_url, access, include, noise_dir: see `fleet.provision.provision`.
-        min_task_runtime_s: seconds of work in one task at least, where rollouts are short.
+        min_task_runtime_s, max_losses, audit_fraction: see `fleet.redis_pool.RedisPool`.
     """
 
     pool: str
@@ -38,6 +38,8 @@ class Site:
     include: Path | None = None
     noise_dir: Path | None = None
     min_task_runtime_s: float = 0.05
+    max_losses: int = 8
+    audit_fraction: float = 0.0
 
 
 @contextmanager
@@ -49,6 +51,7 @@ def open_pool(
     Raises:
         ConfigError: the environment or the policy cannot be built.
         ServiceUnavailable, ResourceExhausted: see `fleet.provision.provision`.
+        RunLocked: another head is at work on the run.
     """
     with ExitStack() as stack:
         pool: Pool
@@ -72,6 +75,8 @@ def open_pool(
                 provisioned.client,
                 experiment,
                 min_task_runtime_s=site.min_task_runtime_s,
+                max_losses=site.max_losses,
+                audit_fraction=site.audit_fraction,
                 notice=notice,
             )
         stack.callback(pool.shutdown)

@@ -164,9 +164,7 @@ class RunService:
         for rollout in range(task.first, task.stop):
             self._show(task, unsent, rollout)
             record = self._evaluator.evaluate(generation, rollout, task.attempt, disowned)
-            if record.status != "ok":
-                record = msgspec.structs.replace(record, copy=task.copy)
-            records.append(record)
+            records.append(msgspec.structs.replace(record, copy=task.copy))
             now_s = time.perf_counter()
             if self._wear.is_worn(self._bulletin.count(record.length, record.error or None)):
                 self._leave(task, records, now_s - started_s, obtaining_s)

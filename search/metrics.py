@@ -67,6 +67,11 @@ METRICS: dict[str, Metric] = {
     "failures/host_failures_total": Metric(
         "1", "failures that another machine might not have had; 0: reproducible to the bit"
     ),
+    "fleet/audited": Metric(
+        "1", "rollouts compared between machines in this session; with audit_fraction only"
+    ),
+    "fleet/disagreed": Metric("1", "those of them in which machines differ: look for the notice"),
+    "fleet/unaudited": Metric("1", "rollouts to compare that one machine alone could answer"),
     "workers/now": Metric("1", "workers the pool sees"),
     "workers/unique": Metric("1", "workers with an accepted record", "num unique workers"),
     "workers/uses_mean": Metric("1", "mean batches of records per worker", "worker used times"),
@@ -101,6 +106,7 @@ def generation_metrics(
         **_episodes(opened.training, opened.generation.num_episodes),
         **_workers(opened.batches, opened.num_done),
         **_work(opened, totals, status),
+        **_audits(status),
         "time/elapsed_s": totals.wall_s,
         "time/generation_s": generation_s,
     }
@@ -176,6 +182,16 @@ def _work(opened: OpenGeneration, totals: Totals, status: PoolStatus) -> dict[st
         "failures/failed_total": float(totals.failed),
         "failures/host_failures_total": float(totals.host_failures),
         "workers/now": float(status.num_workers),
+    }
+
+
+def _audits(status: PoolStatus) -> dict[str, float]:
+    if not status.audit_fraction:
+        return {}
+    return {
+        "fleet/audited": float(status.audited),
+        "fleet/disagreed": float(status.disagreed),
+        "fleet/unaudited": float(status.unaudited),
     }
 
 

@@ -57,6 +57,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         force_cpu, sleep: accepted as in the older system; training runs on processors, unslowed.
         min_task_runtime: seconds of work in one task at least, where rollouts are short.
         rollout_timeout_s, max_rollouts_per_process, max_rss_mb, max_failed_fraction: the guard.
+        max_losses: how often a rollout may be lost with its worker before it has failed.
+        audit_fraction: share of the rollouts that two machines must agree in (pool=redis).
         overlap: further generations open while one completes.
         noise_dir: folder of the shared noise table; mixed_hardware: admit other processors.
 
@@ -118,6 +120,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     max_rollouts_per_process: int = 100_000
     max_rss_mb: float = 1000.0
     max_failed_fraction: float = 0.5
+    max_losses: int = 8
+    audit_fraction: float = 0.0
     overlap: int = 0
     noise_dir: str | None = None
     mixed_hardware: bool = False
@@ -139,8 +143,15 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name}={value} must be above 0")
-        if not 0 <= self.max_failed_fraction <= 1:
-            raise ValueError(f"max_failed_fraction={self.max_failed_fraction} must be in 0..1")
+        for name in _FRACTIONS:
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name}={value} must be in 0..1")
+        if self.audit_fraction and self.mixed_hardware:
+            raise ValueError(
+                f"audit_fraction={self.audit_fraction} needs machines that compute alike, and "
+                "mixed_hardware=True admits others: set one of them only"
+            )
         if isinstance(self.workers, int) and self.workers < 0:
             raise ValueError(f"workers={self.workers} must be auto, 0 or more")
         if self.pool not in POOLS:
@@ -200,10 +211,12 @@ _AT_LEAST = {
     "num_serializations": 0,
     "min_task_runtime": 0,
     "max_rollouts_per_process": 1,
+    "max_losses": 1,
     "overlap": 0,
     "l2coeff": 0,
     "seed": 0,
 }
+_FRACTIONS = ("max_failed_fraction", "audit_fraction")
 _POSITIVE = ("sigma", "lr", "max_wall_s", "max_env_steps", "rollout_timeout_s", "max_rss_mb")
 
 

@@ -103,6 +103,9 @@ class Fleet(RuleBasedStateMachine):
     """Workers that answer, lie, fail, die with and without a word, and repeat themselves."""
 
     books: list[Book]
+    queue: list[Out]
+    hands: list[Out]
+    sent: list[tuple[int, RecordBatch]]
 
     @initialize(data=st.data(), span=st.integers(1, 4))
     def begin(self, data: st.DataObject, span: int) -> None:

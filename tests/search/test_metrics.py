@@ -21,6 +21,7 @@ from search.protocol import PoolStatus
 from search.totals import Totals, totals_after
 
 UID = "cd" * 16
+AUDITED = PoolStatus(num_workers=2, audit_fraction=0.1, audited=9, disagreed=2, unaudited=1)
 
 
 def complete() -> OpenGeneration:
@@ -58,7 +59,7 @@ def metrics() -> dict[str, float]:
     totals = totals_after(Totals(), opened, reissued=7, lost=1, wall_s=60.0)
     update = {"update/grad_norm": 2.0, "update/ratio": 0.1, "theta/norm": 5.0}
     return generation_metrics(
-        opened, update=update, totals=totals, status=PoolStatus(num_workers=2), generation_s=2.0
+        opened, update=update, totals=totals, status=AUDITED, generation_s=2.0
     )
 
 
@@ -87,6 +88,9 @@ def metrics() -> dict[str, float]:
         ("work/reissued_total", 7),
         ("failures/skipped", 0.25),
         ("failures/failed", 1),
+        ("fleet/audited", 9),
+        ("fleet/disagreed", 2),
+        ("fleet/unaudited", 1),
         ("workers/unique", 2),
         ("workers/uses_mean", 1.5),
         ("reward/effort", -1.0),
@@ -105,3 +109,12 @@ def test_every_metric_is_in_the_table(metrics: dict[str, float]) -> None:
 def test_the_page_is_the_table() -> None:
     page = Path(__file__).parents[2] / "docs" / "metrics.md"
     assert page.read_text() == metrics_page(), "run `python -m search.metrics > docs/metrics.md`"
+
+
+def test_a_run_without_audits_has_no_metrics_of_them() -> None:
+    opened = complete()
+    totals = totals_after(Totals(), opened, reissued=0, lost=0, wall_s=1.0)
+    metrics = generation_metrics(
+        opened, update={}, totals=totals, status=PoolStatus(num_workers=2), generation_s=2.0
+    )
+    assert not [name for name in metrics if name.startswith("fleet/")]
