@@ -38,24 +38,23 @@ def count_text(value: float) -> str:
     return f"{value:.0f}" if value == int(value) or value >= 99.95 else f"{value:.1f}"
 
 
-def memory_text(megabytes: float) -> str:
-    """At most 7 characters: ``212 MB``, ``1.5 GB``.
-
-    >>> [memory_text(v) for v in (0.0, 212.4, 1_500, 280_000, float("inf"))]
-    ['0 MB', '212 MB', '1.5 GB', '280 GB', '-']
-    """
-    if not math.isfinite(megabytes) or not 0 <= megabytes < 1e9:
-        return "-"
-    for limit, unit in ((1e6, "TB"), (1e3, "GB")):
-        if megabytes >= limit * 0.9995:
-            scaled = megabytes / limit
-            return f"{scaled:.1f} {unit}" if scaled < 99.95 else f"{scaled:.0f} {unit}"
-    return f"{megabytes:.0f} MB"
-
-
 def bytes_text(count: float) -> str:
-    """At most 7 characters: ``0 MB``, ``1.5 GB``; whole megabytes are enough for people."""
-    return memory_text(count / 1e6)
+    """At most 7 characters: ``0 kB``, ``212 kB``, ``1.5 GB``.
+
+    >>> [bytes_text(v) for v in (0, 40, 212_400, 1_500_000_000, 2.8e11, float("inf"))]
+    ['0 kB', '0.0 kB', '212 kB', '1.5 GB', '280 GB', '-']
+    """
+    if not math.isfinite(count) or not 0 <= count < 1e18:
+        return "-"
+    units = ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+    limit, unit = next((u for u in units if count >= u[0] * 0.9995), units[-1])
+    scaled = count / limit
+    return f"{scaled:.1f} {unit}" if 0 < scaled < 9.95 else f"{scaled:.0f} {unit}"
+
+
+def memory_text(megabytes: float) -> str:
+    """At most 7 characters: ``212 MB``, ``1.5 GB``."""
+    return bytes_text(megabytes * 1e6)
 
 
 def age_text(seconds: float) -> str:

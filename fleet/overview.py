@@ -18,6 +18,7 @@ from fleet.run_report import LIFETIME_S, RunReport
 
 _WORD_AND_NUMBER = re.compile(r"([^0-9]*)([0-9]{0,18})")
 _REMEMBERED_S = 600.0
+_MISSED_S = 120.0
 _RESTARTED_S = 30.0
 
 
@@ -216,7 +217,7 @@ def _vanished(readings: Readings, before: Overview | None) -> tuple[VanishedRun,
         known = {run.uid: VanishedRun(run.uid, run.name, readings.now_s) for run in before.runs}
         known |= {run.uid: run for run in before.vanished}
     found = [known.get(uid, VanishedRun(uid, uid[:8], readings.now_s)) for uid in readings.vanished]
-    return tuple(run for run in found if readings.now_s - run.noticed_s < _REMEMBERED_S)
+    return tuple(run for run in found if readings.now_s - run.noticed_s < _MISSED_S)
 
 
 def _is_restarted(readings: Readings, before: Overview | None) -> bool:
