@@ -13,7 +13,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -64,13 +64,15 @@ def _run_uid(_context: click.Context, _option: click.Parameter, uid: str | None)
 
 
 class Stop:
-    """Ctrl-C and SIGTERM: the first asks, the second ends everything at once."""
+    """Ctrl-C, SIGTERM or a closed terminal: the first asks, the second ends all at once."""
 
     def __init__(self) -> None:
         self.is_asked = False
         self.folder: Path | None = None
         signal.signal(signal.SIGINT, self._hear)
         signal.signal(signal.SIGTERM, self._hear)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, self._hear)
 
     def __call__(self) -> bool:
         return self.is_asked
@@ -266,7 +268,8 @@ def _workers(count: int) -> str:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    with suppress(OSError):  # a terminal that has been closed stops nobody
+        click.echo(line, err=True)
 
 
 def main() -> None:

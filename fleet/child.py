@@ -34,6 +34,7 @@ _IDLE_S = 0.2
 _AGAIN_S = 1.0
 _ANOTHER_TRY_S = 60.0
 _BUILD_S = 120.0
+_CLOSE_S = 20.0
 _FATAL = "its environment has ended this worker's process, and not only once, while it was built"
 
 
@@ -109,13 +110,11 @@ class Child:
             noise = None
             if experiment.noise is not None:
                 noise = stack.enter_context(open_declared(experiment.noise, self._noise_dir))
-            uid = experiment.run_uid
+            uid, name = experiment.run_uid, experiment.env.name[:200]
             timeout_s = max(_BUILD_S, experiment.guard.rollout_timeout_s)
-            self._bulletin.serve(
-                uid, Building(uid, experiment.env.name[:200], time.monotonic(), timeout_s)
-            )
+            self._bulletin.serve(uid, Building(uid, name, time.monotonic(), timeout_s))
             evaluator = Evaluator(experiment, noise, self._include, say)
-            stack.callback(evaluator.close)
+            stack.callback(self._close, evaluator, uid, name)
             self._bulletin.serve(uid)
             self._said = ""
             RunService(
@@ -127,6 +126,12 @@ class Child:
                 may_serve=self._may_serve,
                 departure=self._departure,
             ).until_over()
+
+    def _close(self, evaluator: Evaluator, uid: str, name: str) -> None:
+        closing = Building(uid, name, time.monotonic(), _CLOSE_S, "closing")
+        self._bulletin.serve("", closing)
+        evaluator.close()
+        self._bulletin.serve("")
 
     def _choose(self, broker: WorkerBroker) -> str | None:
         runs = broker.live_runs()

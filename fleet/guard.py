@@ -218,7 +218,7 @@ class Guard:
     def _how(self, process: WatchedProcess, state: State, code: int) -> str:
         how = self._overran or cause_of(code)
         if state.building is not None:
-            how += f" while building environment {state.building.environment}"
+            how += f" while {state.building.what} environment {state.building.environment}"
         elif state.doing is not None and state.doing.rollout is not None:
             how += f" in rollout {state.doing.rollout} of generation {state.doing.number}"
         # A death by signal leaves no last word; what was said before is about something else.
@@ -226,7 +226,7 @@ class Guard:
 
     def _count_builds(self, state: State) -> None:
         """Keep a worker away from a run whose environment kills it before its first rollout."""
-        if state.building is None:
+        if state.building is None or state.building.what == "closing":
             self._builds_in_vain, self._avoid = 0, ""
             return
         self._builds_in_vain += 1

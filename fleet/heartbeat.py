@@ -112,8 +112,12 @@ _decoder = msgspec.msgpack.Decoder(Heartbeat)
 
 
 def encode_beat(beat: Heartbeat) -> bytes:
-    """As it travels."""
-    return msgspec.msgpack.encode(beat)
+    """As it travels: without what its workers say, where there are too many of them for that."""
+    data = msgspec.msgpack.encode(beat)
+    if len(data) <= MAX_BEAT_BYTES:
+        return data
+    silent = [msgspec.structs.replace(one, last_error="", refusal="") for one in beat.workers]
+    return msgspec.msgpack.encode(msgspec.structs.replace(beat, workers=tuple(silent)))
 
 
 def decode_beat(data: Any) -> Heartbeat | None:

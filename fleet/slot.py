@@ -13,7 +13,7 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable
-from typing import Self
+from typing import Literal, Self
 
 import msgspec
 
@@ -51,12 +51,13 @@ class Doing(msgspec.Struct, frozen=True):
 
 
 class Building(msgspec.Struct, frozen=True):
-    """A run's environment, being built: that may hang or crash as a rollout may."""
+    """A run's environment, being built or closed: that may hang or crash as a rollout may."""
 
     run_uid: str
     environment: str
     started_s: float
     timeout_s: float
+    what: Literal["building", "closing"] = "building"
 
 
 class State(msgspec.Struct, frozen=True):

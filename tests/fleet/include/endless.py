@@ -39,3 +39,13 @@ class Regicide(Trouble):
 
 
 gymnasium.register("Regicide-v0", entry_point="endless:Regicide", max_episode_steps=100)
+
+
+class Clinging(Trouble):
+    """`Trouble` that cannot be closed."""
+
+    def close(self) -> None:
+        time.sleep(600)
+
+
+gymnasium.register("Clinging-v0", entry_point="endless:Clinging", max_episode_steps=100)
