@@ -1,4 +1,4 @@
-"""A machine of the fleet, as an operator keeps it: its supervisor is started again when it ends."""
+"""A machine of the fleet, as an operator keeps it: its command is started again when it ends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -19,54 +22,34 @@ INCLUDE = Path(__file__).resolve().parent / "include"
 _STOP_S = 20.0
 
 
-class Machine:
-    """``python es/worker.py workers`` (with a relay) or ``start-workers`` (without) in a loop.
+class Command:
+    """One of ``python es/worker.py``, started again for as long as one looks after it.
 
     Args:
-        upstream_url: where its work comes from.
         log: file for what it says.
         mark: of the test.
-        num_workers: children.
-        is_relayed: whether it has a relay and a Redis of its own.
-        prefix: what to put before its command, to run it in a network of its own, say.
-        noise_dir: folder of the noise table, where it is not the usual one.
+        words: what follows.
+        prefix: what to put before the command, to run it in a network of its own, say.
+        environment: beside the usual one.
         rng: how long it takes to be started again.
     """
 
     def __init__(
         self,
-        upstream_url: str,
         log: Path,
         mark: Mark,
-        *,
-        num_workers: int = 2,
-        is_relayed: bool = True,
+        *words: str,
         prefix: tuple[str, ...] = (),
-        noise_dir: Path | None = None,
+        environment: Mapping[str, str] | None = None,
         rng: random.Random | None = None,
     ) -> None:
         self._log = log
-        self._mark = mark
+        self._words = [*prefix, sys.executable, str(ROOT / "es" / "worker.py"), *words]
+        self._environment = {**mark.environment, **(environment or {})}
         self._rng = rng or random.Random(0)
-        # A unix socket's path may be 107 bytes long: a test's own folder is too deep.
-        self._folder = Path(tempfile.mkdtemp(prefix="es-chaos-"))
-        words = [*prefix, sys.executable, str(ROOT / "es" / "worker.py")]
-        if is_relayed:
-            words += ["workers", f"--master_host={upstream_url}"]
-            words += [f"--relay_socket_path={self.socket}"]
-        else:
-            words += ["start-workers", f"--redis_url={upstream_url}"]
-        self._words = [*words, f"--num_workers={num_workers}", f"--include={INCLUDE}"]
-        if noise_dir is not None:
-            self._words.append(f"--noise_dir={noise_dir}")
         self._start_at_s = 0.0
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
-
-    @property
-    def socket(self) -> Path:
-        """Of its own Redis, where it has one."""
-        return self._folder / "redis.sock"
 
     def tend(self) -> None:
         """Start what is not there; call it several times a second."""
@@ -78,8 +61,8 @@ class Machine:
             with self._log.open("ab") as log:
                 self.process = subprocess.Popen(
                     self._words,
-                    env=self._mark.environment,
-                    cwd=self._folder,
+                    env=self._environment,
+                    cwd=self._log.parent,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -94,14 +77,80 @@ class Machine:
 
     def stop(self) -> int:
         """Ask it to leave; its exit code, or minus the signal that was needed."""
-        code = 0
-        if self.process is not None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                code = self.process.wait(_STOP_S)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                code = self.process.wait()
-            self.process = None
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self.process = None
+        return code
+
+
+class Machine(Command):
+    """``workers`` (with a relay) or ``start-workers`` (without).
+
+    Args:
+        upstream_url: where its work comes from.
+        log, mark: see `Command`, as for ``rng``.
+        num_workers: children.
+        is_relayed: whether it has a relay and a Redis of its own.
+        noise_dir: folder of the noise table, where it is not the usual one.
+    """
+
+    def __init__(
+        self,
+        upstream_url: str,
+        log: Path,
+        mark: Mark,
+        *,
+        num_workers: int = 2,
+        is_relayed: bool = True,
+        noise_dir: Path | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        # A unix socket's path may be 107 bytes long: a test's own folder is too deep.
+        self._folder = Path(tempfile.mkdtemp(prefix="es-chaos-"))
+        if is_relayed:
+            words = ["workers", f"--master_host={upstream_url}"]
+            words += [f"--relay_socket_path={self.socket}"]
+        else:
+            words = ["start-workers", f"--redis_url={upstream_url}"]
+        words += [f"--num_workers={num_workers}", f"--include={INCLUDE}"]
+        if noise_dir is not None:
+            words.append(f"--noise_dir={noise_dir}")
+        super().__init__(log, mark, *words, rng=rng)
+
+    @property
+    def socket(self) -> Path:
+        """Of its own Redis, where it has one."""
+        return self._folder / "redis.sock"
+
+    def stop(self) -> int:
+        """See `Command.stop`."""
+        code = super().stop()
         shutil.rmtree(self._folder, ignore_errors=True)
         return code
+
+
+@contextmanager
+def kept(*commands: Command) -> Iterator[None]:
+    """Start each again whenever it is gone; ask them to leave in the end, the last one first."""
+    over = threading.Event()
+
+    def tend() -> None:
+        while not over.wait(0.05):
+            for command in commands:
+                command.tend()
+
+    thread = threading.Thread(target=tend)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        for command in reversed(commands):
+            command.stop()

@@ -18,7 +18,7 @@ class HeadsRedis:
     """On one port for its whole life, however often it is killed; it forgets everything then."""
 
     def __init__(self) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self.server = RedisServer(self.port)
         self._start_at_s: float | None = None
 
@@ -53,6 +53,7 @@ class HeadsRedis:
         self.server.stop()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
+def free_port(address: str = "127.0.0.1") -> int:
+    """One that nobody listens at now."""
+    with socket.create_server((address, 0)) as probe:
         return int(probe.getsockname()[1])

@@ -55,10 +55,11 @@ def weather_it(folder: Path, weather: Weather, **options: Any) -> str:
 
 
 @pytest.mark.timeout(1200)
+@pytest.mark.parametrize("is_relayed", [True, False] if IS_FULL else [True])
 def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
-    tmp_path: Path, show: Any
+    tmp_path: Path, show: Any, is_relayed: bool
 ) -> None:
-    show(weather_it(tmp_path, FULL if IS_FULL else SHORT, is_relayed=False))
+    show(weather_it(tmp_path, FULL if IS_FULL else SHORT, is_relayed=is_relayed))
 
 
 @pytest.mark.timeout(300)

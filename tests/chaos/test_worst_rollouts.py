@@ -4,15 +4,12 @@ through a relay, on a machine that is started again each time. The others do not
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from chaos_machine import INCLUDE, Machine
+from chaos_machine import INCLUDE, Machine, kept
 from heads_redis import HeadsRedis
 from own_processes import Mark
 from real_fleet import collect, experiment_of, generation_of, of_run, rollouts_with, said, seeds_of
@@ -47,25 +44,6 @@ def quiet_answers(
         return {r: said(evaluator.evaluate(generation, r, 0)) for r in every}
     finally:
         evaluator.close()
-
-
-@contextmanager
-def kept(machine: Machine) -> Iterator[None]:
-    """Start the machine again whenever it is gone, as its owner would."""
-    over = threading.Event()
-
-    def tend() -> None:
-        while not over.wait(0.05):
-            machine.tend()
-
-    thread = threading.Thread(target=tend)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-        machine.stop()
 
 
 def answers_in_spite_of_the_worst(
