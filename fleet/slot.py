@@ -147,11 +147,12 @@ class Bulletin:
         self._write(msgspec.structs.replace(self._state, doing=doing, building=None, refusal=""))
 
     def serve(self, run_uid: str, building: Building | None = None) -> None:
-        """The run that is served from now on, and what has to be built first."""
+        """The run that is served from now on, and what has to be built or closed first.
+
+        A task stays in hand: who leaves with one closes its environment on the way.
+        """
         self._write(
-            msgspec.structs.replace(
-                self._state, run_uid=run_uid, doing=None, building=building, refusal=""
-            )
+            msgspec.structs.replace(self._state, run_uid=run_uid, building=building, refusal="")
         )
 
     def refuse(self, why: str) -> None:

@@ -22,23 +22,28 @@ def site(tmp_path: Path) -> Iterator[Site]:
         yield opened
 
 
-def test_who_is_asked_leaves_at_once_but_not_while_it_is_held_up() -> None:
-    departure = Departure()
+def test_who_is_asked_leaves_at_once() -> None:
     with pytest.raises(Leave) as left:
-        departure.ask()
+        Departure().ask()
     assert left.value.code == 0
-    departure, reached = Departure(), False
-    with pytest.raises(Leave), departure.held():
-        departure.ask()
-        reached = True
-    assert reached
 
 
-def test_what_cannot_be_had_does_not_hide_that_somebody_was_asked_to_leave() -> None:
+@pytest.mark.parametrize("trouble", [None, ConnectionError()])
+def test_who_is_held_up_leaves_when_it_is_no_longer(trouble: Exception | None) -> None:
     departure = Departure()
-    with pytest.raises(Leave), departure.held():
-        departure.ask()
-        raise ConnectionError
+    reached = False
+
+    def hold() -> None:
+        nonlocal reached
+        with departure.held():
+            departure.ask()
+            reached = True
+            if trouble is not None:
+                raise trouble
+
+    with pytest.raises(Leave):
+        hold()
+    assert reached
 
 
 def test_a_task_that_comes_to_a_worker_on_its_way_out_is_given_back(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from real_fleet import INCLUDE, generation_of, wait_for
@@ -26,7 +27,7 @@ def test_an_environment_that_is_never_built_or_closed_does_not_hold_its_worker(
     site: Site, what: str
 ) -> None:
     name = "defects:Stillborn-v0" if what == "building" else "endless:Clinging-v0"
-    options = {"end": "hang"} if what == "building" else {}
+    options: dict[str, Any] = {"end": "hang"} if what == "building" else {}
     experiment = site.experiment(name, **options)
     ahead_s = 0.0
     heard: list[str] = []
@@ -53,16 +54,21 @@ def test_an_environment_that_is_never_built_or_closed_does_not_hold_its_worker(
             first = guard.pid
             assert not heard
             ahead_s = 1000.0
-            wait_for(lambda: guard.tend() or guard.deaths, "it to be killed")
+            wait_for(lambda: tended(guard).deaths, "it to be killed")
         limit = "120" if what == "building" else "20"
         how = f"took longer than {limit} s while {what} environment {name}"
         assert guard.beat().last_error == f"worker worker-0 {how}"
         assert heard == [f"worker worker-0 died: {how}"]
         assert not reported
-        wait_for(lambda: guard.tend() or guard.pid not in (None, first), "its successor")
+        wait_for(lambda: tended(guard).pid not in (None, first), "its successor")
     finally:
         guard.stop(0.0)
         guard.close()
+
+
+def tended(guard: Guard) -> Guard:
+    guard.tend()
+    return guard
 
 
 def test_a_slot_carries_words_both_ways() -> None:
