@@ -13,7 +13,7 @@ from real_machine import Site
 
 from fleet.guard import ChildOptions, Guard
 from fleet.slot import Building, Bulletin, Doing, Slot, State
-from search.messages import RecordBatch
+from search.messages import GuardSpec, RecordBatch
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_an_environment_that_is_never_built_or_closed_does_not_hold_its_worker(
 ) -> None:
     name = "defects:Stillborn-v0" if what == "building" else "endless:Clinging-v0"
     options: dict[str, Any] = {"end": "hang"} if what == "building" else {}
-    experiment = site.experiment(name, **options)
+    experiment = site.experiment(name, GuardSpec(rollout_timeout_s=100), **options)
     ahead_s = 0.0
     heard: list[str] = []
     reported: list[RecordBatch] = []
