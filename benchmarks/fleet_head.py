@@ -6,6 +6,7 @@ generations. Its recorder writes nothing but down, after each tell, what has bee
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,14 @@ from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
 from search.journal import Journal
 from search.loop import Loop
-from search.messages import MESSAGE_VERSION, Experiment, Generation, GuardSpec, RecordBatch, SeedRule
+from search.messages import (
+    MESSAGE_VERSION,
+    Experiment,
+    Generation,
+    GuardSpec,
+    RecordBatch,
+    SeedRule,
+)
 from search.noise import open_table, required_length
 from search.protocol import PoolStatus
 from search.run_state import RunState
@@ -220,6 +228,8 @@ def lead(settings: HeadSettings) -> list[Told]:
         try:
             with MarkedJournal(Path(settings.folder) / "journal") as journal:
                 journal.diary, journal.strategy = diary, strategy
+                gc.collect()
+                gc.freeze()  # as `es.training` does
                 Loop(state, pool, journal, diary).run()
         finally:
             pool.shutdown()

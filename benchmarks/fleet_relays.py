@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from fleet.access import NO_ACCESS
+from fleet.relay import Relay
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
@@ -32,8 +33,6 @@ class RelayReport(msgspec.Struct, frozen=True):
 
 async def serve(settings: RelaySettings) -> RelayReport:
     """Be all of these relays until standard input closes."""
-    from fleet.relay import Relay
-
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_reader(sys.stdin, stop.set)
     relays = [

@@ -6,24 +6,26 @@ its own, and so has every Redis; workers share processes, and so do relays.
 
 from __future__ import annotations
 
+import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
-
-from fleet.redis_server import RedisServer
 from fleet_head import HeadSettings, Told
 from fleet_relays import RelayReport, RelaySettings
 from fleet_schedule import Durations
 from fleet_workers import Machine, WorkerReport, WorkerSettings
+
+from fleet.parent import dying_with
+from fleet.redis_server import RedisServer
 
 _FOLDER = Path(__file__).resolve().parent
 _LEAVE_S = 30.0
@@ -99,9 +101,7 @@ def run(fleet: Fleet, search: Search) -> Outcome:
         )
 
 
-def _lead(
-    uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: Path
-) -> list[Told]:
+def _lead(uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: Path) -> list[Told]:
     settings = HeadSettings(
         uid,
         server.url,
@@ -129,6 +129,7 @@ class Helper:
         self._process = subprocess.Popen(
             [sys.executable, _FOLDER / f"{module}.py", given, self._report],
             stdin=subprocess.PIPE,
+            preexec_fn=dying_with(os.getpid(), signal.SIGKILL),
         )
 
     def report(self, kind: Any) -> Any:

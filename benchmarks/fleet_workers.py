@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from fleet_schedule import Durations, Stay
+from fleet_wire import Connection
 from numpy.typing import NDArray
 
 from fleet import keys
@@ -23,8 +25,6 @@ from fleet.connection import BLOCK_S
 from fleet.heartbeat import BEAT_S, LIFETIME_S, Heartbeat, WorkerBeat, encode_beat
 from fleet.open_numbers import parse_numbers
 from fleet.worker_broker import UNREAD_S
-from fleet_schedule import Durations, Stay
-from fleet_wire import Connection
 from search.code_version import code_version
 from search.messages import (
     MESSAGE_VERSION,
@@ -238,9 +238,7 @@ async def beat(machine: Machine, workers: list[SleepingWorker], run_uid: str) ->
     redis, version = await Connection.to(machine.url), code_version()
     while True:
         beats = tuple(
-            WorkerBeat(
-                worker.name, True, run_uid, worker.rollouts, worker.env_steps, rss_mb=100.0
-            )
+            WorkerBeat(worker.name, True, run_uid, worker.rollouts, worker.env_steps, rss_mb=100.0)
             for worker in workers
         )
         heartbeat = Heartbeat(machine.name, machine.name, version, beats)
