@@ -61,9 +61,10 @@ def _summary(overview: Overview) -> Text:
     steps = sum(worker.env_steps_per_s for worker in workers)
     busy = sum(machine.num_busy for machine in overview.machines)
     silent = sum(machine.is_silent for machine in overview.machines)
+    known = sum(len(machine.workers) for machine in overview.machines)
     machines = plural(len(overview.machines), "machine")
     parts: list[str | Text] = [
-        Text(f"{machines}, {plural(len(workers), 'worker')}", "bold"),
+        Text(f"{machines}, {plural(known, 'worker')}", "bold"),
         f"{overview.num_up} up, {busy} busy",
         f"{count_text(steps)} steps/s",
         memory_text(sum(worker.rss_mb for worker in workers)),

@@ -168,7 +168,9 @@ def overview_of(readings: Readings, before: Overview | None = None) -> Overview:
     """
     runs = sorted(map(_run, readings.runs), key=lambda run: (not run.is_at_work, run.silence_s))
     recent = tuple(run for run in runs if run.silence_s < LIFETIME_S)
-    found = [_machine(machine) for machine in readings.machines]
+    # A heartbeat outlives its sender by seconds; after that only `before` knows who it was.
+    heard = [m for m in readings.machines if m.beat is not None or m.silence_s < FRESH_S]
+    found = [_machine(machine) for machine in heard]
     if before is not None:
         found += _left(before, {machine.name for machine in found}, readings.now_s)
     found.sort(key=lambda machine: (-machine.severity, _natural(machine.name)))
@@ -251,9 +253,8 @@ def _machine(reading: MachineReading) -> Machine:
     beat = reading.beat
     name = harmless(reading.name, 80)
     if beat is None:
-        # Its key lives longer than it takes to call a machine silent.
-        missing = "" if reading.silence_s >= FRESH_S else "its heartbeat cannot be read"
-        return Machine(name, name, "", reading.silence_s, last_error=missing)
+        error = "its heartbeat cannot be read"
+        return Machine(name, name, "", reading.silence_s, last_error=error)
     return Machine(
         name,
         harmless(beat.host, 80) or name,

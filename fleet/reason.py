@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from fleet.figures import age_text
 from fleet.overview import Machine, Overview, Run
 
 
@@ -28,14 +27,13 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def gone_since(overview: Overview, run: Run) -> str:
-    """When the run's head last beat, as ``10:21:44 (3 min ago)`` on this machine's clock."""
-    then_s = overview.now_s - run.silence_s
+    """When the run's head last beat, as ``10:21:44`` on this machine's clock."""
     try:
-        then, now = time.localtime(then_s), time.localtime(overview.now_s)
+        then = time.localtime(overview.now_s - run.silence_s)
+        now = time.localtime(overview.now_s)
     except (OverflowError, OSError, ValueError):
         return "long ago"
-    clock = time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
-    return f"{clock} ({age_text(run.silence_s)} ago)"
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M", then)
 
 
 def hosts(machines: Iterable[Machine]) -> str:

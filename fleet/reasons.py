@@ -13,7 +13,7 @@ from fleet.overview import Machine, Overview
 from fleet.reason import Reason, hosts, listed
 from fleet.run_reasons import run_reasons
 
-_NEW_SERVER_S = 600.0
+_NEW_SERVER_S = 60.0
 _MAX_ALIKE = 3
 _START_RUN = "start one with `python es/experiment.py with lander`"
 _START_WORKERS = "start some with `python es/worker.py start-workers`"

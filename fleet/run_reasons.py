@@ -56,8 +56,9 @@ def _head_gone(overview: Overview, run: Run) -> Iterator[Reason]:
     where = f" on {run.report.host}" if run.report is not None else ""
     yield Reason(
         "head-gone",
-        f"the head of run {run.name}{where} is gone since {gone_since(overview, run)}: resume it "
-        f"there with `python es/experiment.py with resume={run.name}`",
+        f"the head of run {run.name}{where} is gone since {gone_since(overview, run)} "
+        f"({age_text(run.silence_s)} ago): resume it there with "
+        f"`python es/experiment.py with resume={run.name}`",
         run=run.name,
     )
 

@@ -71,7 +71,7 @@ def test_many_machines_are_counted_after_the_troubled_ones(client: Client) -> No
     machine(client, worker(), host="gpu88", silence_s=8)
     found = screen(look(client))
     text = "\n".join(found)
-    assert "180 machines, 1426 workers" in text
+    assert "180 machines, 1427 workers · 1425 up" in text
     names = [line.split()[0] for line in found if line.startswith("gpu")]
     assert names[:4] == ["gpu88", "gpu77", "gpu0", "gpu1"]
     assert "worker 3 was killed by SIGSEGV" in text
