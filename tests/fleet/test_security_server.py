@@ -19,7 +19,7 @@ from terminal import Terminal, refused
 from errors import AccessRefused, ConfigError, ServiceUnavailable
 from fleet import connection
 from fleet.access import Access
-from fleet.connection import connect
+from fleet.connection import Client, connect
 from fleet.credentials import Credentials, Given, credentials_for
 from fleet.invitation import invitation
 from fleet.private_files import private_folder
@@ -83,6 +83,13 @@ def argv_of_all() -> str:
     )
 
 
+def refused_to(user: str, head: Client) -> set[str]:
+    """What the server did not let ``user`` do, but for what a client tries and does without."""
+    found = {str(entry["object"]) for entry in head.acl_log() if entry["username"] == user}
+    assert "info" in found  # each connection tries it once: this is the right log
+    return found - {"info", "client|setinfo", "client|maint_notifications"}
+
+
 def plainly(port: int) -> bytes:
     """What a client hears that speaks no TLS."""
     with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S) as wire:
@@ -135,7 +142,8 @@ def test_workers_elsewhere_need_one_file_and_heads_here_none(
             finished = terminal.run(
                 *TRAIN, "workers=0", f"redis_url={url}", timeout_s=3 * DEADLINE_S
             )
-            head.close()
+        assert refused_to("worker", head) == set()
+        head.close()
         assert theta_of(finished) == theta_alone
     for secret in secrets:
         for place in (argv, finished.stdout, finished.stderr, terminal.log, elsewhere.log):
@@ -209,10 +217,14 @@ def test_a_fleet_works_through_tls(
         options.append(f"--master_host={url}" if relayed else f"--redis_url={url}")
         command = "workers" if relayed else "start-workers"
         assert plainly(port)[:1] != b"+"
+        secret = made(terminal, port, "password").read_text().strip()
+        head = connect(url, access=Access("default", secret, made(terminal, port, "server.crt")))
         with elsewhere.start("worker", command, *options):
             finished = terminal.run(
                 *TRAIN, "workers=0", f"redis_url={url}", timeout_s=3 * DEADLINE_S
             )
+        assert refused_to("worker", head) == set()
+        head.close()
     assert theta_of(finished) == theta_alone
     assert "Traceback" not in terminal.log + elsewhere.log
 
