@@ -29,6 +29,7 @@ class Run(msgspec.Struct, frozen=True):
         name: the short number that people use, or the uid's first digits.
         is_at_work: whether its head has been heard of in the last seconds.
         silence_s: since its head's last beat.
+        host, pid: the head's; empty and 0 where unknown.
         is_declared: whether Redis has all that workers need to know of it.
         code_version: of the head; empty where unknown.
         report: what the head last said; ``None`` where it says nothing.
@@ -41,6 +42,8 @@ class Run(msgspec.Struct, frozen=True):
     env: str
     is_at_work: bool
     silence_s: float
+    host: str
+    pid: int
     is_declared: bool
     code_version: str
     report: RunReport | None
@@ -229,7 +232,7 @@ def _is_restarted(readings: Readings, before: Overview | None) -> bool:
 
 
 def _run(reading: RunReading) -> Run:
-    report, experiment = reading.report, reading.experiment
+    report, experiment, token = reading.report, reading.experiment, reading.head
     report = _clean(report) if report is not None else None
     run_id = report.run_id if report is not None else experiment.run_id if experiment else ""
     env = report.env if report is not None else experiment.env.name if experiment else ""
@@ -237,8 +240,12 @@ def _run(reading: RunReading) -> Run:
         reading.uid,
         harmless(run_id, 40) or reading.uid[:8],
         harmless(env, 80) or "?",
-        reading.head or reading.silence_s < FRESH_S,
+        token is not None or reading.silence_s < FRESH_S,
         reading.silence_s,
+        harmless(
+            token.host if token is not None else report.host if report is not None else "", 80
+        ),
+        token.pid if token is not None else report.pid if report is not None else 0,
         reading.is_declared,
         harmless(experiment.code_version, 40) if experiment is not None else "",
         report,

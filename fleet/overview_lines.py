@@ -18,7 +18,8 @@ from fleet.reason import Reason
 
 _OF_REPORT = (
     "generation", "done", "total", "rollouts_per_s", "rollouts", "env_steps", "failed", "reissued",
-    "lost", "duplicates", "refused", "audited", "disagreed", "first_error", "note",
+    "lost", "duplicates", "refused", "audited", "disagreed", "unaudited",
+    "first_error", "note",
 )  # fmt: skip
 
 
@@ -54,8 +55,8 @@ def _run(run: Run) -> Iterator[str]:
         env=run.env,
         head="at-work" if run.is_at_work else "gone",
         silence_s=run.silence_s,
-        host=report.host if report is not None else None,
-        pid=report.pid if report is not None else None,
+        host=run.host,
+        pid=run.pid or None,
         crew=run.crew,
         records=run.records,
         code=run.code_version or None,

@@ -109,7 +109,7 @@ def _runs(overview: Overview, width: int, room: int) -> list[Text]:
 
 def _run_title(overview: Overview, run: Run, width: int, is_brief: bool) -> Text:
     report = run.report
-    where = f" on {report.host}:{report.pid}" if report is not None else ""
+    where = f" on {run.host}:{run.pid}" if run.host else ""
     head = Text(f"head at work{where}", "green")
     if not run.is_at_work:
         head = Text(f"head{where} gone since {gone_since(overview, run)}", "red")
@@ -151,6 +151,7 @@ def _so_far(report: RunReport) -> list[str | Text]:
         parts.append(Text(f"{count_text(report.disagreed)} disagreed", "red"))
     for count, what in (
         (report.audited, "audited"),
+        (report.unaudited, "unaudited"),
         (report.duplicates, "twice"),
         (report.refused, "refused"),
     ):

@@ -11,6 +11,7 @@ import redis
 from errors import MessageError, ServiceUnavailable
 from fleet import keys
 from fleet.connection import Client
+from fleet.head_token import MAX_TOKEN_BYTES, HeadToken, decode_token
 from fleet.heartbeat import MAX_BEAT_BYTES, Heartbeat, decode_beat
 from fleet.open_numbers import parse_numbers
 from fleet.run_report import MAX_REPORT_BYTES, RunReport, decode_report
@@ -37,7 +38,7 @@ class RunReading(msgspec.Struct, frozen=True):
 
     Attributes:
         silence_s: since its head's last beat.
-        head: whether there is a token of a head at work.
+        head: of the head at work.
         is_declared: whether the declaration and the open generations are there, readable or not.
         records: batches that the head has not read yet.
         crew: workers that have asked for its work in the last `CREW_FRESH_S`.
@@ -45,7 +46,7 @@ class RunReading(msgspec.Struct, frozen=True):
 
     uid: str
     silence_s: float
-    head: bool
+    head: HeadToken | None
     is_declared: bool
     report: RunReport | None
     experiment: Experiment | None
@@ -198,7 +199,7 @@ def _stated(
             RunReading(
                 uid,
                 silence_s,
-                bool(next(found)),
+                answers.decoded(keys.head(uid), next(found), decode_token),
                 next(found) == 2,
                 answers.decoded(keys.report(uid), next(found), decode_report),
                 answers.decoded(keys.experiment(uid), next(found), _decode_experiment),
@@ -244,7 +245,7 @@ def _some(key: str, limit: int) -> tuple[Any, ...]:
 
 def _of_run(uid: str) -> list[tuple[Any, ...]]:
     return [
-        ("EXISTS", keys.head(uid)),
+        _some(keys.head(uid), MAX_TOKEN_BYTES),
         ("EXISTS", keys.experiment(uid), keys.open_generations(uid)),
         _some(keys.report(uid), MAX_REPORT_BYTES),
         _some(keys.experiment(uid), _MAX_EXPERIMENT_BYTES),
@@ -267,10 +268,7 @@ def _decode_experiment(data: bytes) -> Experiment:
 
 
 def _numbers(data: Any) -> tuple[int, ...]:
-    try:
-        return tuple(number for number in parse_numbers(data) if number <= 2**53)[:MAX_OPEN]
-    except ValueError:  # more digits than Python converts
-        return ()
+    return tuple(parse_numbers(data)[:MAX_OPEN])
 
 
 def _silences(members: Any, now_s: float) -> list[tuple[str, float]]:

@@ -53,7 +53,7 @@ def _head_gone(overview: Overview, run: Run) -> Iterator[Reason]:
     is_cut_off = any(relay.last_error and relay.run_uid == run.uid for relay in relays)
     if run.is_at_work or is_cut_off:
         return
-    where = f" on {run.report.host}" if run.report is not None else ""
+    where = f" on {run.host}" if run.host else ""
     yield Reason(
         "head-gone",
         f"the head of run {run.name}{where} is gone since {gone_since(overview, run)} "

@@ -169,7 +169,7 @@ def corruptions(run_uid: str) -> list[Callable[[Client, str], object]]:
 
 
 def test_hostile_bytes_under_any_key_break_nothing(client: Client) -> None:
-    for turn in range(8):
+    for turn in range(4):
         client.flushall()
         uid = declare(client, tasks=1).run_uid
         name = machine(client, worker(run_uid=uid))
