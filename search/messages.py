@@ -312,10 +312,16 @@ def decode(data: bytes, kind: type[Message]) -> Message:
         message = _decoders[kind].decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         _refuse_other_version(data, kind)
-        raise MessageError(f"not a {kind.__name__}: {error}: discarded") from None
+        raise MessageError(f"not a {kind.__name__}: {_shown(error)}: discarded") from None
     if message.version != MESSAGE_VERSION:
         _refuse_other_version(data, kind)
     return message  # type: ignore[no-any-return]
+
+
+def _shown(error: Exception) -> str:
+    """What is wrong, on one line: a decoder quotes the sender, who may have chosen any bytes."""
+    text = str(error)[:MAX_ERROR_CHARS]
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 class _Versioned(msgspec.Struct):
