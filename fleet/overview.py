@@ -125,6 +125,7 @@ class Overview(msgspec.Struct, frozen=True):
     Attributes:
         now_s: seconds of the epoch on the server's clock.
         server_id, uptime_s: of this life of the server.
+        is_relays: whether this is a relay's own Redis: it knows of no head but through the relay.
         runs: those heard of within an hour, at work first; then by age.
         num_old_runs: the others, whose heads went without withdrawing them.
         machines: those with workers, the most troubled first.
@@ -138,6 +139,7 @@ class Overview(msgspec.Struct, frozen=True):
     now_s: float
     server_id: str
     uptime_s: float
+    is_relays: bool
     runs: tuple[Run, ...]
     num_old_runs: int
     machines: tuple[Machine, ...]
@@ -181,6 +183,7 @@ def overview_of(readings: Readings, before: Overview | None = None) -> Overview:
         readings.now_s,
         harmless(readings.server_id),
         readings.uptime_s,
+        readings.is_relays,
         recent,
         len(runs) - len(recent),
         tuple(machine for machine in found if machine.relay is None),

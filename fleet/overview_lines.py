@@ -25,7 +25,8 @@ _OF_REPORT = (
 
 def lines(overview: Overview, why: Sequence[Reason], url: str) -> Iterator[str]:
     """Everything: the server, runs and their queues, machines, workers, relays, and why."""
-    yield _line("redis", url, now_s=overview.now_s, uptime_s=overview.uptime_s)
+    whose = "relay" if overview.is_relays else "head"
+    yield _line("redis", url, of=whose, now_s=overview.now_s, uptime_s=overview.uptime_s)
     for run in overview.runs:
         yield from _run(run)
     if overview.num_old_runs:

@@ -67,7 +67,8 @@ class Screen:
 
     def _title(self, overview: Overview, width: int) -> Text:
         clock = time.strftime("%H:%M:%S", time.localtime(overview.now_s))
-        left = Text.assemble(("Redis ", "bold"), fitted(self._url, max(8, width - 17)))
+        whose = "Relay's Redis " if overview.is_relays else "Redis "
+        left = Text.assemble((whose, "bold"), fitted(self._url, max(8, width - 25)))
         return ends(left, Text(clock, "dim"), width)
 
     def _why(self, why: Sequence[Reason], width: int, room: int) -> list[Text]:

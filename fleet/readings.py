@@ -70,6 +70,7 @@ class Readings(msgspec.Struct, frozen=True):
     Attributes:
         now_s: seconds of the epoch on the server's clock.
         server_id, uptime_s: of this life of the server; a restarted one has another id.
+        is_relays: whether this is a relay's own Redis, with a relay at work on it.
         vanished: uids asked about that have left no trace, as they do when Redis is emptied.
         garbled: keys that hold something else than they should.
         denied: what the server would not let this user read, in its own words.
@@ -78,6 +79,7 @@ class Readings(msgspec.Struct, frozen=True):
     now_s: float
     server_id: str
     uptime_s: float
+    is_relays: bool
     runs: tuple[RunReading, ...]
     machines: tuple[MachineReading, ...]
     vanished: tuple[str, ...] = ()
@@ -143,9 +145,10 @@ def read(client: Client, remembered: Iterable[str] = ()) -> Readings:
         redis.RedisError: the server is out of reach.
     """
     answers = _Answers(client)
-    now, server, runs, machines = answers.ask(
+    now, server, lock, runs, machines = answers.ask(
         ("TIME",),
         ("INFO", "server"),
+        ("EXISTS", keys.RELAY),
         ("ZREVRANGE", keys.RUNS, 0, MAX_RUNS - 1, "WITHSCORES"),
         ("ZREVRANGE", keys.MACHINES, 0, MAX_MACHINES - 1, "WITHSCORES"),
     )
@@ -169,6 +172,7 @@ def read(client: Client, remembered: Iterable[str] = ()) -> Readings:
         now_s,
         str(server.get("run_id", "")),
         float(server.get("uptime_in_seconds", 0)),
+        bool(lock),
         readings,
         stated.machines,
         vanished,

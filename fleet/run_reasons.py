@@ -48,10 +48,16 @@ def _other_version(overview: Overview, run: Run) -> Iterator[Reason]:
 
 
 def _head_gone(overview: Overview, run: Run) -> Iterator[Reason]:
-    relays = [machine.relay for machine in overview.relays if machine.relay is not None]
-    # Behind a relay that is cut off, no head can be heard.
-    is_cut_off = any(relay.last_error and relay.run_uid == run.uid for relay in relays)
-    if run.is_at_work or is_cut_off:
+    if run.is_at_work:
+        return
+    if overview.is_relays:
+        yield Reason(
+            "relay-cut-off",
+            f"run {run.name} has not been heard of since {gone_since(overview, run)} "
+            f"({age_text(run.silence_s)} ago), and this is a relay's own Redis: the relay is cut "
+            "off from the one above, or the head is gone; `head.py status` for the one above tells",
+            run=run.name,
+        )
         return
     where = f" on {run.host}" if run.host else ""
     yield Reason(

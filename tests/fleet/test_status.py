@@ -155,9 +155,9 @@ def test_runs_that_ended_long_ago_are_only_counted(client: Client) -> None:
     assert "old-runs 2" in printed(seen)
 
 
-def test_a_relay_that_is_cut_off_is_told_from_a_head_that_is_gone(client: Client) -> None:
-    run = declare(client, silence_s=60)
-    machine(client, worker())
+def test_a_relay_in_trouble_is_named_with_its_upstream(client: Client) -> None:
+    run = declare(client)
+    machine(client, worker(run_uid=run.run_uid, doing_s=0.1))
     relay(client, run_uid=run.run_uid, last_error="Connection refused")
     seen = look(client)
     assert seen.stopping == ["relay-cut-off"]
@@ -165,6 +165,15 @@ def test_a_relay_that_is_cut_off_is_told_from_a_head_that_is_gone(client: Client
         assert part in seen.text("relay-cut-off")
     relay(client, "gpu2")
     assert not look(client).stopping
+
+
+def test_behind_a_relay_a_silent_head_may_be_a_relay_that_is_cut_off(client: Client) -> None:
+    declare(client, report=None, silence_s=60)
+    machine(client, worker())
+    assert look(client).stopping == ["head-gone"]
+    client.set(keys.RELAY, b"lock")
+    assert look(client).stopping == ["relay-cut-off"]
+    assert "the one above" in look(client).text("relay-cut-off")
 
 
 def test_a_redis_that_was_emptied_is_not_taken_for_the_end_of_a_run(client: Client) -> None:

@@ -177,7 +177,7 @@ def test_hostile_bytes_under_any_key_break_nothing(client: Client) -> None:
         places = [
             keys.RUNS, keys.MACHINES, keys.machine(name), keys.head(uid), keys.experiment(uid),
             keys.open_generations(uid), keys.tasks(uid, 12), keys.reissues(uid, 12),
-            keys.records(uid), keys.crew(uid), keys.report(uid),
+            keys.records(uid), keys.crew(uid), keys.report(uid), keys.RELAY,
         ]  # fmt: skip
         for key in places:
             for corrupt in corruptions(f"{turn}{key}"):
