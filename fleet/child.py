@@ -169,10 +169,10 @@ class Child:
         self._refuse(f"cannot serve run {uid[:8]}: {why}")
 
     def _refuse(self, why: str) -> None:
-        self._bulletin.refuse(why)
         if why != self._said:
             self._said = why
             say(why)
+        self._bulletin.refuse(why)
 
 
 @click.command(hidden=True)

@@ -320,8 +320,14 @@ def test_workers_of_another_code_version_refuse_with_one_line_that_the_head_show
         said_to_head = wait_for(note, "the head to hear why nothing moves")
         assert "\n" not in said_to_head
         assert "bring both to the same release" in said_to_head
-    lines = [line for line in started.log.read_text().splitlines() if "head runs code" in line]
-    assert len(lines) == 2  # once for each of two workers, however long they wait
+
+        def times_said() -> int:
+            assert started.pool.results(0.1) == []
+            return started.log.read_text().count("head runs code")
+
+        wait_for(lambda: times_said() == 2, "both workers to say so")
+    # Once for each, however long they wait.
+    assert started.log.read_text().count("head runs code") == 2
 
 
 def test_a_worn_child_is_replaced_and_nothing_is_lost(world: World) -> None:
