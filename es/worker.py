@@ -94,17 +94,17 @@ _ACCESS = together(
            help="Certificate of the head's Redis, or of who signed it; also ES_REDIS_CA_FILE."),
 )  # fmt: skip
 _MASTER = together(
-    option("--master_host", default="127.0.0.1", show_default=True,
-           help="Where the head's Redis is; or a URL: redis://, rediss://, unix:// of a relay's."),
+    option("--master_host", default="127.0.0.1", show_default=True, metavar="HOST|URL",
+           help="Where the head's Redis is; as a URL, also another machine's."),
     option("--master_port", default=6379, show_default=True, type=click.IntRange(1, 65535)),
     option("--no_tls", is_flag=True, help="Speak plainly with a host beyond this machine."),
     _ACCESS,
 )  # fmt: skip
 _SOCKET_PATH = option(
     "--relay_socket_path", type=click.Path(path_type=Path),
-    help="Unix socket of this machine's own Redis.  [default: in a private folder]",
+    help="Unix socket for this machine's own Redis.  [default: in a private folder]",
 )  # fmt: skip
-_RUN = option("--run", callback=_run_uid, help="Serve only the run with this uid.")
+_RUN = option("--run", metavar="UID", callback=_run_uid, help="Serve only this run.")
 _WORKERS = together(
     option("--num_workers", type=click.IntRange(min=1),
            help="Worker processes.  [default: one a core]"),
@@ -129,7 +129,11 @@ def cli() -> None:
 def start_workers(
     redis_url: str | None, force_relay: bool, num_workers: int | None, **given: Any
 ) -> None:
-    """Start workers on the head's machine and look after them until Ctrl-C."""
+    """Start workers on the head's machine.
+
+    Looks after them until Ctrl-C, which gives back what is in hand; a second one does not wait for
+    that.
+    """
     url = url_or_default(redis_url)
     access = _access(url, given)  # may ask, and Ctrl-C then ends it
     stop = Stop()
@@ -156,10 +160,11 @@ def workers_command(
     num_workers: int | None,
     **given: Any,
 ) -> None:
-    """Make this machine part of a fleet: a Redis of its own, a relay to the head's, and workers.
+    """Make this machine part of a fleet.
 
-    All are started again when they die. Waits for a head that is not there yet; Ctrl-C gives back
-    what is in hand, a second one does not wait for that.
+    Starts a Redis of its own, a relay to the head's and workers, and starts again what dies. Waits
+    for a head that is not there yet; Ctrl-C gives back what is in hand, a second one does not wait
+    for that.
     """
     url = url_of(master_host, master_port, no_tls=no_tls)
     access = _access(url, given)
@@ -170,7 +175,8 @@ def workers_command(
 
 @cli.command("run-relay")
 @_MASTER
-@_SOCKET_PATH
+@option("--relay_socket_path", required=True, type=click.Path(path_type=Path),
+        help="Unix socket that run-mirror serves.")  # fmt: skip
 @_RUN
 def run_relay(
     master_host: str,
@@ -212,7 +218,7 @@ def run_mirror(
     no_tls: bool,
     password_file: Path | None,
 ) -> None:
-    """Serve this machine's own Redis, which a relay fills (run-relay)."""
+    """Serve this machine's own Redis, for run-relay."""
     stop = Stop()
     password = access_given(password_file=password_file).password if port is not None else None
     with _socket(relay_socket_path, stop) as path:
