@@ -6,12 +6,18 @@ import socket
 import time
 
 import psutil
+import redis
 from own_processes import kill
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from errors import ResourceExhausted
+from fleet import keys
 from fleet.redis_server import RedisServer
+from fleet.run_report import RunReport, decode_report
 
 _PATIENCE_S = 10.0
+_ONCE = Retry(NoBackoff(), 0)
 
 
 class HeadsRedis:
@@ -48,6 +54,16 @@ class HeadsRedis:
                     raise
                 time.sleep(0.05)
         self._start_at_s = None
+
+    def report(self) -> RunReport | None:
+        """What the head of the only run has last said of it here."""
+        try:
+            with redis.Redis.from_url(self.url, socket_timeout=1.0, retry=_ONCE) as client:
+                for key in client.scan_iter(keys.report("*"), count=1000):
+                    return decode_report(client.get(key))
+        except redis.RedisError:
+            pass
+        return None
 
     def stop(self) -> None:
         self.server.stop()

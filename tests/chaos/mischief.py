@@ -139,15 +139,12 @@ class Mischief:
 
     def _stale(self, open_numbers: list[int]) -> list[bytes]:
         """Records that would be answers, were they of an open generation."""
-        batches = [_parsed(data) for data in self._kept]
         wrong = []
-        for batch in batches:
-            if batch is None:
-                continue
-            if batch.number in open_numbers:
-                digest = f"{self._rng.getrandbits(128):032x}"
-                wrong.append(_falsified(msgspec.structs.replace(batch, digest=digest)))
-            else:
+        for batch in filter(None, map(_parsed, self._kept)):
+            digest = f"{self._rng.getrandbits(128):032x}"
+            wrong.append(_falsified(msgspec.structs.replace(batch, digest=digest)))
+            # Numbers are given in order; where none is known to be open, any of them may be.
+            if open_numbers and batch.number < min(open_numbers):
                 wrong.append(_falsified(batch))
                 # The number of an open generation, and the digest of a closed one.
                 wrong += [

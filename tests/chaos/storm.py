@@ -18,7 +18,10 @@ from mischief import Mischief
 from own_processes import Episodes, Mark, kill
 from wire import Wire, WireRoom
 
+from fleet.run_report import RunReport
+
 _TICK_S = 0.05
+_LOOK_EVERY_S = 0.5
 _MACHINE_KILLS = ("worker", "relay", "supervisor", "local redis", "head's redis")
 DIRECT_KINDS = tuple(k for k in KILLS if k not in ("relay", "local redis")) + WIRES + RECORDS
 ALL_KINDS = KILLS + WIRES + RECORDS
@@ -40,7 +43,7 @@ class Weather:
         wire_every_s: from one fault of a connection to the next.
         mischief_every_s: from one wrong done to the records to the next.
         cut_s: how long a cut or silent connection stays so.
-        patience_s: how long the run may stay in one generation.
+        patience_s: how long the head may have no new answer.
         longest_s: by when all of it has to have happened.
         generations_after: how far the run has to go when all is quiet again.
     """
@@ -122,9 +125,9 @@ class Storm:
         self.head = Head(
             folder / "runs", self.mark, *words, options, *where, environment=environment
         )
-        self._told = 0
-        self._told_s = time.monotonic()
-        self._num_killed_heads = 0
+        self._seen: tuple[int, ...] = ()
+        self._seen_s = self._look_s = time.monotonic()
+        self._report: RunReport | None = None
 
     def __enter__(self) -> Storm:
         return self
@@ -199,13 +202,23 @@ class Storm:
         self.head.tend()
         for machine in self._machines:
             machine.tend()
-        now_s, told = time.monotonic(), self.head.told
-        if told != self._told:
-            self._told, self._told_s = told, now_s
-        if now_s - self._told_s > self._weather.patience_s:
+        self._look()
+
+    def _look(self) -> None:
+        """Whether the run gets on: the head has more answers than a while ago."""
+        now_s = time.monotonic()
+        if now_s < self._look_s:
+            return
+        self._look_s = now_s + _LOOK_EVERY_S
+        self._report = self._redis.report()
+        if (report := self._report) is not None:
+            seen = report.generation, report.done, report.pid if report.rollouts else 0
+            if seen != self._seen:
+                self._seen, self._seen_s = seen, now_s
+        if now_s - self._seen_s > self._weather.patience_s:
             raise Stuck(
-                f"in generation {told} for {self._weather.patience_s:g} s\n{self.faults.table()}\n"
-                f"{self.head.output[-2000:]}"
+                f"no answer for {self._weather.patience_s:g} s\n{self._report}\n"
+                f"{self.faults.table()}\n{self.head.output[-2000:]}"
             )
 
     def _rarest(self, kinds: tuple[str, ...]) -> list[str]:
@@ -235,6 +248,10 @@ class Storm:
         return bool(at_work and victims) and kill(self._rng.choice(victims))
 
     def _kill_head(self) -> bool:
+        """Once it has been at work: on a slow machine it may need long to come back."""
+        report, process = self._report, self.head.process
+        if report is None or process is None or report.pid != process.pid or not report.rollouts:
+            return False
         if not self._episodes.are_under_way() or not self.head.kill():
             return False
         self.faults.add("head")

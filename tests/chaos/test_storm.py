@@ -20,7 +20,7 @@ SHORT = Weather(
     mischief_every_s=0.3,
     cut_s=2.0,
     patience_s=60.0,
-    longest_s=100.0,
+    longest_s=200.0,
 )
 
 FULL = Weather(
@@ -62,8 +62,8 @@ def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
     show(weather_it(tmp_path, FULL if IS_FULL else SHORT, is_relayed=is_relayed))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(400)
 def test_without_its_repair_the_same_run_never_ends(tmp_path: Path) -> None:
     brief = dataclasses.replace(SHORT, patience_s=15.0)
-    with pytest.raises(Stuck, match="in generation"):
+    with pytest.raises(Stuck, match="no answer for"):
         weather_it(tmp_path, brief, is_relayed=False, environment={"CHAOS_WITHOUT_REPAIR": "1"})
