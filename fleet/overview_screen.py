@@ -18,7 +18,7 @@ from fleet.figures import count_text, plural
 from fleet.machine_table import machine_table
 from fleet.overview import Overview, Run
 from fleet.reason import Reason, gone_since
-from fleet.relay_table import relay_table, short_relay_table
+from fleet.relay_table import relay_table, relay_table_height, short_relay_table
 from fleet.run_report import RunReport
 from fleet.text_layout import LABEL_WIDTH, bar, ends, fitted, flowing, labelled
 
@@ -55,9 +55,9 @@ class Screen:
         runs = _runs(overview, width, max(4, height // 3))
         troubles = self._why(why, width, max(4, height // 3))
         room = height - len(title) - len(runs) - len(troubles)
-        relays = relay_table(overview, width)
-        if len(relays) > max(1, room - _LEAST_MACHINE_LINES):
-            relays = short_relay_table(overview, width)
+        relays = short_relay_table(overview, width)
+        if relay_table_height(overview) <= room - _LEAST_MACHINE_LINES:
+            relays = relay_table(overview, width)
         machines = machine_table(overview, width, max(2, room - len(relays)))
         sections = [lines for lines in (title, runs, troubles, machines, relays) if lines]
         is_airy = sum(map(len, sections)) + len(sections) - 1 <= height

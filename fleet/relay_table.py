@@ -18,6 +18,12 @@ _COLUMNS = (
 _FACTS_WIDTH = sum(size for _, size in _COLUMNS) + 2
 
 
+def relay_table_height(overview: Overview) -> int:
+    """Lines of `relay_table`."""
+    relays = [machine.relay for machine in overview.relays if machine.relay is not None]
+    return 1 + len(relays) + sum(bool(relay.last_error) for relay in relays)
+
+
 def relay_table(overview: Overview, width: int) -> list[Text]:
     """A heading and one line for each relay."""
     if not overview.relays:
@@ -51,6 +57,8 @@ def relay_table(overview: Overview, width: int) -> list[Text]:
 
 def short_relay_table(overview: Overview, width: int) -> list[Text]:
     """All relays in a line, and the first that is in trouble."""
+    if not overview.relays:
+        return []
     lines = [_relay_summary(overview.relays)]
     first = overview.relays[0]
     if first.severity and first.relay is not None:
