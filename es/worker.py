@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -182,17 +183,15 @@ def run_relay(
     master_host: str,
     master_port: int,
     no_tls: bool,
-    relay_socket_path: Path | None,
+    relay_socket_path: Path,
     run: str | None,
     **given: Any,
 ) -> None:
-    """Carry work from the head's Redis to the one at --relay_socket_path, and records back."""
-    if relay_socket_path is None:
-        raise ConfigError("--relay_socket_path is missing: name the socket that run-mirror made")
+    """Carry work to this machine, and records back."""
     url = url_of(master_host, master_port, no_tls=no_tls)
     access = _access(url, given)
     stop = Stop()
-    local_url = f"unix://{relay_socket_path.absolute()}"
+    local_url = f"unix://{quote(str(relay_socket_path.absolute()))}"
     for one, how in ((local_url, Access()), (url, access)):
         client = await_server(one, how, _say, stop)
         if client is None:
