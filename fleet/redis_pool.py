@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -13,18 +11,18 @@ import msgspec
 import redis
 
 from errors import MessageError, RunLocked
-from fleet import audit, heartbeat
+from fleet import audit
 from fleet.connection import Client
 from fleet.figures import harmless
 from fleet.head_broker import HeadBroker, Standing
 from fleet.head_token import HeadLease
-from fleet.heartbeat import Heartbeat
 from fleet.ledger import Ledger, Span
+from fleet.machine_watch import MachineWatch
 from fleet.open_numbers import format_numbers
 from fleet.pace import Pace
+from fleet.plausible import plausible
 from fleet.record_queue import RecordQueue
 from fleet.run_report import RunReport
-from fleet.stillness import hopeless, why_still
 from fleet.tally import Tally
 from search.messages import (
     MESSAGE_VERSION,
@@ -45,7 +43,6 @@ HEAD = "head"
 _TEND_EVERY_S = 1.0
 _TEND_EVERY_S_WITHOUT_WORKERS = 0.2
 _QUIET_S = 3.0
-_MAX_TROUBLES = 1000
 
 
 class _Open(msgspec.Struct):
@@ -92,7 +89,6 @@ class RedisPool:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         uid = experiment.run_uid
-        self._client = client
         self._experiment = experiment
         self._broker = HeadBroker(client, uid)
         self._records = RecordQueue(client, uid)
@@ -109,14 +105,13 @@ class RedisPool:
         self._open: dict[int, _Open] = {}
         self._closed: set[int] = set()
         self._next_number = 0
-        self._machines: list[Heartbeat] = []
+        self._machines = MachineWatch(client, notice)
         self._tended_s = self._heard_s = clock()
         self._is_cut_off = False
-        self._troubles: set[str] = set()
         try:
             self._lease.acquire()
             self._broker.declare(encode(experiment))
-            self._machines = heartbeat.fresh(client)
+            self._machines.listen()
         except redis.RedisError as error:
             self._cut_off(error)
 
@@ -152,9 +147,10 @@ class RedisPool:
                     accepted.append(batch)
             self._name_the_outvoted()
             self._hand_out_again()
-            every_s = _TEND_EVERY_S if self._machines else _TEND_EVERY_S_WITHOUT_WORKERS
+            has_machines = bool(self._machines.heard)
+            every_s = _TEND_EVERY_S if has_machines else _TEND_EVERY_S_WITHOUT_WORKERS
             if self._is_cut_off or self._clock() - self._tended_s >= every_s:
-                accepted += self._tend()
+                self._tend(accepted)
         except redis.RedisError as error:
             # What the ledger has accepted is answered for good: the loop must have it.
             self._cut_off(error)
@@ -182,7 +178,7 @@ class RedisPool:
         """See `search.protocol.Pool.status`; costs nothing."""
         counts = self._tally.counts(self._ledgers)
         return PoolStatus(
-            num_workers=self._num_workers,
+            num_workers=self._machines.num_workers,
             reissued=counts.reissued,
             lost=counts.lost,
             audit_fraction=self._audit_fraction,
@@ -206,12 +202,8 @@ class RedisPool:
     def _ledgers(self) -> list[Ledger]:
         return [opened.ledger for opened in self._open.values()]
 
-    @property
-    def _num_workers(self) -> int:
-        return sum(machine.num_workers for machine in self._machines)
-
     def _publish(self, opened: _Open) -> None:
-        spans = opened.ledger.plan(self._num_workers, self._pace.max_span())
+        spans = opened.ledger.plan(self._machines.num_workers, self._pace.max_span())
         opened.unsent = []
         opened.is_published = False
         self._broker.publish(
@@ -246,22 +238,15 @@ class RedisPool:
             self._tally.stale += 1
             return None
         self._pace.measure(batch)
-        return opened.ledger.accept(batch)
+        believed = plausible(batch, opened.generation)
+        self._tally.refused += len(batch.records) - len(believed.records)
+        return opened.ledger.accept(believed)
 
     def _name_the_outvoted(self) -> None:
-        """Say which machines differ: of each the first time, and then ever less often."""
-        if not self._audit_fraction:
-            return
         for number, opened in self._open.items():
-            for rollout, believed, outvoted in opened.ledger.disagreements():
-                self._tally.outvoted.update(outvoted)
-                if any(self._tally.outvoted[m].bit_count() == 1 for m in outvoted):
-                    times = max(self._tally.outvoted[machine] for machine in outvoted)
-                    self._notice(
-                        f"audit: {', '.join(outvoted)} differs in rollout {rollout} of generation "
-                        f"{number} from {', '.join(believed) or 'itself and everybody else'} "
-                        f"({times} so far): look for a fault there, or for somebody who lies"
-                    )
+            for found in opened.ledger.disagreements():
+                if line := self._tally.outvote(number, found):
+                    self._notice(line)
 
     def _hand_out_again(self) -> None:
         for number, opened in self._open.items():
@@ -270,34 +255,24 @@ class RedisPool:
                 self._broker.reissue(number, self._tasks(opened, opened.unsent))
                 opened.unsent = []
 
-    def _tend(self) -> list[RecordBatch]:
+    def _tend(self, accepted: list[RecordBatch]) -> None:
         """Once a second: beat, see who is there, mend what is missing, look for the overdue.
 
-        Returns:
-            Answers of the rollouts that were lost too often.
+        Adds to ``accepted`` the answers of rollouts that were lost too often.
         """
         self._tended_s = self._clock()
         self._broker.beat()
-        self._machines = heartbeat.fresh(self._client)
-        self._pass_on_troubles()
+        self._machines.listen()
         standing = self._broker.look([*self._open])
         is_whole = not self._declare_again(standing)
         self._hand_out_again()
-        answers = []
         if is_whole and not standing.num_queued and self._records.is_drained:
-            answers = self._give_up_the_overdue()
+            self._give_up_the_overdue(accepted)
+            self._hand_out_again()
         if self._closed:
             self._retire()
         self._is_cut_off = False
         self._broker.report(self._report())
-        return answers
-
-    def _pass_on_troubles(self) -> None:
-        for machine in self._machines:
-            for trouble in machine.troubles:
-                if trouble not in self._troubles and len(self._troubles) < _MAX_TROUBLES:
-                    self._troubles.add(trouble)
-                    self._notice(harmless(trouble))
 
     def _declare_again(self, standing: Standing) -> bool:
         """Write what is missing in Redis, and only that; whether anything was."""
@@ -321,17 +296,14 @@ class RedisPool:
             self._notice("Redis is back, with all that it had")
         return not standing.is_declared or bool(missing or unpublished)
 
-    def _give_up_the_overdue(self) -> list[RecordBatch]:
+    def _give_up_the_overdue(self, accepted: list[RecordBatch]) -> None:
         """Nothing waits in any queue, so some worker may be idle: it may try what is overdue."""
         now_s = self._clock()
-        answers = []
         for opened in self._open.values():
             patience_s = self._pace.patience_s(opened.generation.max_ep_length)
             opened.ledger.start_clocks(now_s, patience_s, self._timeout_s)
             if lost := opened.ledger.reissue_overdue(now_s):
-                answers.append(self._batch(opened, lost))
-        self._hand_out_again()
-        return answers
+                accepted.append(self._batch(opened, lost))
 
     def _batch(self, opened: _Open, records: Iterable[RolloutRecord]) -> RecordBatch:
         generation = opened.generation
@@ -345,37 +317,16 @@ class RedisPool:
         )
 
     def _report(self) -> RunReport:
-        tally, counts = self._tally, self._tally.counts(self._ledgers)
         oldest = min(self._open, default=None)
-        ledger = self._open[oldest].ledger if oldest is not None else None
-        return RunReport(
-            run_id=harmless(self._experiment.run_id, 100),
-            env=harmless(self._experiment.env.name),
-            host=harmless(socket.gethostname(), 100),
-            pid=os.getpid(),
+        return self._tally.report(
+            self._experiment,
+            self._ledgers,
             generation=self._next_number if oldest is None else oldest,
-            done=ledger.num_done if ledger is not None else 0,
-            total=ledger.num_rollouts if ledger is not None else 0,
-            open_numbers=tuple(sorted(self._open)),
-            rollouts=tally.rollouts,
-            env_steps=tally.env_steps,
-            rollouts_per_s=tally.rate(self._clock()),
-            failed=tally.failed,
-            first_error=harmless(self._first_error),
-            reissued=counts.reissued,
-            lost=counts.lost,
-            duplicates=counts.duplicates + tally.stale,
-            refused=tally.refused,
-            audited=counts.audited,
-            disagreed=counts.disagreed,
-            unaudited=counts.unaudited,
-            note=harmless(self._why_nothing_moves()),
+            oldest=None if oldest is None else self._open[oldest].ledger,
+            open_numbers=sorted(self._open),
+            note=self._why_nothing_moves(),
+            now_s=self._clock(),
         )
-
-    @property
-    def _first_error(self) -> str:
-        errors = [self._tally.first_error, *(ledger.first_error for ledger in self._ledgers)]
-        return next((error for error in errors if error), "")
 
     def _cut_off(self, error: redis.RedisError) -> None:
         if not self._is_cut_off:
@@ -386,8 +337,7 @@ class RedisPool:
     def _why_nothing_moves(self) -> str:
         if self._is_cut_off:
             return "Redis is out of reach"
-        failed = self._tally.counts(self._ledgers).failed
-        note = hopeless(failed, self._tally.rollouts - self._tally.failed, self._first_error)
+        note = self._tally.hopeless(self._ledgers)
         if note or not self._open or self._clock() - self._heard_s < _QUIET_S:
             return note
-        return why_still(self._machines, self._experiment.code_version)
+        return self._machines.why_still(self._experiment.code_version)

@@ -1,15 +1,21 @@
-"""What a head has counted since it started."""
+"""What a head has counted since it started, and says of it every second."""
 
 from __future__ import annotations
 
+import os
+import socket
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fleet.audit import Disagreement
+from fleet.figures import harmless
 from fleet.ledger import Ledger
-from search.messages import RecordBatch
+from fleet.run_report import RunReport
+from search.messages import Experiment, RecordBatch
 
 _RATE_OVER_S = 10.0
+_ENOUGH_FAILURES = 3
 
 
 class LedgerCounts(NamedTuple):
@@ -42,7 +48,7 @@ class Tally:
     Attributes:
         rollouts, env_steps: accepted.
         failed: final failures among them; first_error: what the first of them said.
-        refused: messages that were none.
+        refused: messages that were none, and records that nobody can have.
         stale: batches for generations that are not open.
         outvoted: how often each machine was, in audits.
     """
@@ -82,3 +88,72 @@ class Tally:
             self._samples.popleft()
         then_s, then = self._samples[0]
         return (self.rollouts - then) / (now_s - then_s) if now_s > then_s else 0.0
+
+    def outvote(self, number: int, found: Disagreement) -> str:
+        """Count who was outvoted in generation ``number``; a line about it, or nothing: of each
+        machine the first time, and then ever less often.
+        """
+        self.outvoted.update(found.outvoted)
+        times = [self.outvoted[machine] for machine in found.outvoted]
+        if not any(count.bit_count() == 1 for count in times):
+            return ""
+        believed = " and ".join(found.believed) or "each other, and nobody agrees with any"
+        return (
+            f"audit: in rollout {found.rollout} of generation {number}, "
+            f"{' and '.join(found.outvoted)} differs from {believed} ({max(times)} times so far): "
+            "look for a fault there, or for somebody who lies"
+        )
+
+    def hopeless(self, ledgers: Sequence[Ledger]) -> str:
+        """That every attempt fails, where that is so; also while things move."""
+        failed = self.counts(ledgers).failed
+        if self.rollouts > self.failed or failed < _ENOUGH_FAILURES:
+            return ""
+        error = harmless(self._first_error(ledgers)) or "no word"
+        return f"all {failed} attempts at rollouts have failed so far, the first with: {error}"
+
+    def report(
+        self,
+        experiment: Experiment,
+        ledgers: Sequence[Ledger],
+        *,
+        generation: int,
+        oldest: Ledger | None,
+        open_numbers: Sequence[int],
+        note: str,
+        now_s: float,
+    ) -> RunReport:
+        """All of it, for people who look from elsewhere; see `RunReport`.
+
+        Args:
+            ledgers: of the open generations; oldest: of the oldest of them.
+        """
+        counts = self.counts(ledgers)
+        return RunReport(
+            run_id=harmless(experiment.run_id),
+            env=harmless(experiment.env.name),
+            host=harmless(socket.gethostname()),
+            pid=os.getpid(),
+            generation=generation,
+            done=oldest.num_done if oldest is not None else 0,
+            total=oldest.num_rollouts if oldest is not None else 0,
+            open_numbers=tuple(open_numbers),
+            rollouts=self.rollouts,
+            env_steps=self.env_steps,
+            rollouts_per_s=self.rate(now_s),
+            failed=self.failed,
+            first_error=harmless(self._first_error(ledgers)),
+            reissued=counts.reissued,
+            lost=counts.lost,
+            duplicates=counts.duplicates + self.stale,
+            refused=self.refused,
+            audited=counts.audited,
+            disagreed=counts.disagreed,
+            unaudited=counts.unaudited,
+            note=harmless(note),
+        )
+
+    def _first_error(self, ledgers: Sequence[Ledger]) -> str:
+        """Of a final failure, else of any attempt."""
+        errors = [self.first_error, *(ledger.first_error for ledger in ledgers)]
+        return next((error for error in errors if error), "")
