@@ -1,173 +1,264 @@
-"""A relay's own Redis, which is the head's to all below it: the same keys, the same meaning."""
+"""What a relay says to its machine's own Redis, which it fills: to the workers there, it is the
+head's.
+
+What builds on what is there happens only while the relay holds it, see `fleet.relay_hold`. Each
+method raises `OutOfReach`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal
-
-import redis
-import redis.asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from fleet import keys
-from fleet.connection import BLOCK_S
+from fleet.access import NO_ACCESS, Access
+from fleet.connection import without_password
 from fleet.head_broker import CLOSED_WORD_S
-from fleet.heartbeat import FRESH_S
 from fleet.open_numbers import format_numbers
+from fleet.relay_client import asking, open_client
+from fleet.relay_hold import WHILE_HELD, Hold
+from fleet.upstream import Word
 from fleet.worker_broker import CREW_FRESH_S, UNREAD_S
 from search.messages import is_run_uid
 
-CLAIM_S = 5
+_ANSWER_S = 30.0
+_LINGER_S = 60
+"""A worker may be about to read what it has a task of."""
+_CHUNK = 1000
+
+_SET = WHILE_HELD + "redis.call('SET', KEYS[2], ARGV[2]) return 1"
+_PUSH = WHILE_HELD + "redis.call('RPUSH', KEYS[2], unpack(ARGV, 2)) return 1"
+_TRIM = WHILE_HELD + "redis.call('LTRIM', KEYS[2], ARGV[2], -1) return 1"
 
 
-class DownstreamAway(Exception):
-    """The relay's own server does not answer; says why."""
+class Declared(NamedTuple):
+    """A run as it is made known here."""
+
+    uid: str
+    experiment: bytes | None
+    open_numbers: frozenset[int]
+
+
+class Look(NamedTuple):
+    """What is to be seen of the work: clients that wait for some, and tasks that wait for one."""
+
+    blocked: int
+    queued: int
+
+
+class Roll(NamedTuple):
+    """Who is there: heartbeats by machine, and the run's workers."""
+
+    machines: dict[str, Word]
+    crew: dict[str, Word]
 
 
 class Downstream:
-    """The server below, asked in a few round trips; no access control list is in the way here."""
+    """The server below.
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
+    Args:
+        url, access: where it is, and how one gets in.
+    """
 
-    async def claim(self, token: bytes) -> bytes | None:
-        """Take the place of its relay; ``None`` on success, else the token of the one there."""
-        if await _heard(self._client.set(keys.RELAY, token, nx=True, ex=CLAIM_S)):
-            return None
-        return await _heard(self._client.get(keys.RELAY)) or b""
+    def __init__(self, url: str, access: Access = NO_ACCESS) -> None:
+        self.shown = without_password(url)
+        self._client = open_client(url, access, answer_s=_ANSWER_S)
+        self.hold = Hold(self._client, self.shown)
+        self._waiting = 0
 
-    async def keep_claim(self, token: bytes) -> Literal["ours", "missing", "another's"]:
-        """Say that we are still there, unless nobody is said to be, or another."""
-        found = await _heard(self._client.get(keys.RELAY))
-        if found == token:
-            await _heard(self._client.expire(keys.RELAY, CLAIM_S))
-            return "ours"
-        return "missing" if found is None else "another's"
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.aclose()
 
-    async def drop_claim(self) -> None:
-        """Leave the place to another."""
-        await _heard(self._client.delete(keys.RELAY))
+    async def restore(self, run: Declared | None, batches: Mapping[str, Sequence[bytes]]) -> None:
+        """Take hold again of a server that has lost everything, and say ``run`` again, all at once.
 
-    async def declare(self, run_uid: str, experiment: bytes) -> None:
-        """Have this run here and no other."""
-        for uid in await self.runs():
-            if uid != run_uid:
-                await self.withdraw(uid)
-        await _heard(self._client.set(keys.experiment(run_uid), experiment))
+        Args:
+            batches: records by run that go up as if they came from workers.
+        """
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=True) as pipe:
+                self.hold.take(pipe)
+                if run is not None:
+                    self._declare(pipe, run)
+                for run_uid, some in batches.items():
+                    _queue(pipe, run_uid, some)
+                taken, *_ = await pipe.execute()
+            if not taken:
+                await self.hold.refuse()
 
-    async def runs(self) -> list[str]:
-        """Runs that are declared here."""
-        found = await self._matching(f"{keys.PREFIX}*:experiment")
-        uids = [key.decode(errors="replace").split(":")[1] for key in found]
+    async def declare(self, run: Declared) -> None:
+        """Make ``run`` the only one here."""
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=True) as pipe:
+                self._declare(pipe, run)
+                await pipe.execute()
+
+    async def announce(self, run_uid: str | None, silence_s: float) -> None:
+        """The only run here is ``run_uid``, whose head beat ``silence_s`` ago."""
+        with asking(self.shown):
+            listed: list[bytes] = await self._client.zrange(keys.RUNS, 0, -1)
+            seconds, microseconds = await self._client.time()
+            beat_s = float(seconds) + float(microseconds) / 1e6 - silence_s
+            others = [name for name in listed if name.decode(errors="replace") != run_uid]
+            if run_uid is None and not others:
+                return
+            async with self._client.pipeline(transaction=True) as pipe:
+                if run_uid is not None:
+                    pipe.zadd(keys.RUNS, {run_uid: beat_s})
+                if others:
+                    pipe.zrem(keys.RUNS, *others)
+                await pipe.execute()
+
+    async def set_open(
+        self, run_uid: str, numbers: Collection[int], closed: Collection[int]
+    ) -> None:
+        """Say which generations are open, and drop what there is of those that no longer are."""
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=True) as pipe:
+                _say_open(pipe, run_uid, numbers)
+                for number in closed:
+                    pipe.delete(
+                        keys.generation(run_uid, number),
+                        keys.tasks(run_uid, number),
+                        keys.reissues(run_uid, number),
+                    )
+                await pipe.execute()
+
+    async def put_generation(self, run_uid: str, number: int, data: bytes) -> bool:
+        """Store a generation; whether we still held the server."""
+        return await self.hold.script(_SET, [keys.generation(run_uid, number)], data)
+
+    async def hand_down(self, queue: str, tasks: Sequence[bytes]) -> bool:
+        """Queue encoded tasks; whether we still held the server."""
+        for start in range(0, len(tasks), _CHUNK):
+            if not await self.hold.script(_PUSH, [queue], *tasks[start : start + _CHUNK]):
+                return False
+        return True
+
+    async def look(self, run_uid: str, numbers: Collection[int]) -> Look:
+        """How much work there is, and who waits for some."""
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.info("clients")
+                for number in numbers:
+                    pipe.llen(keys.reissues(run_uid, number))
+                    pipe.llen(keys.tasks(run_uid, number))
+                # What waits just now does so since before this question is asked.
+                waiting = self._waiting
+                clients, *lengths = await pipe.execute()
+        return Look(int(clients["blocked_clients"]) - waiting, sum(lengths))
+
+    async def tasks(self, run_uid: str, number: int) -> list[bytes]:
+        """Encoded tasks of a generation that nobody has begun."""
+        with asking(self.shown):
+            found: list[bytes] = []
+            for queue in (keys.reissues(run_uid, number), keys.tasks(run_uid, number)):
+                found += await self._client.lrange(queue, 0, -1)
+        return found
+
+    async def take_back(self, run_uid: str, number: int) -> list[bytes]:
+        """As `tasks`, and take them away."""
+        with asking(self.shown):
+            found: list[bytes] = []
+            for queue in (keys.reissues(run_uid, number), keys.tasks(run_uid, number)):
+                while some := await self._client.lpop(queue, _CHUNK):
+                    found += some
+        return found
+
+    async def generation(self, run_uid: str, number: int) -> bytes | None:
+        """A generation that an earlier relay has left."""
+        with asking(self.shown):
+            data: bytes | None = await self._client.get(keys.generation(run_uid, number))
+        return data
+
+    async def await_records(self, run_uid: str, patience_s: float) -> bool:
+        """Wait for records without taking any; whether there are some."""
+        key = keys.records(run_uid)
+        with asking(self.shown):
+            self._waiting += 1
+            try:
+                # From its head to its head: a wait that leaves the list as it is.
+                found = await self._client.blmove(key, key, patience_s, "LEFT", "LEFT")
+            finally:
+                self._waiting -= 1
+        return found is not None
+
+    async def records(self, run_uid: str, count: int) -> list[bytes]:
+        """The oldest encoded batches, which stay there."""
+        with asking(self.shown):
+            found: list[bytes] = await self._client.lrange(keys.records(run_uid), 0, count - 1)
+        return found
+
+    async def drop_records(self, run_uid: str, count: int) -> bool:
+        """Upstream has so many; whether we still held the server."""
+        return await self.hold.script(_TRIM, [keys.records(run_uid)], count)
+
+    async def put_records(self, run_uid: str, batches: Sequence[bytes]) -> None:
+        """Queue records as if a worker had sent them."""
+        if batches:
+            with asking(self.shown):
+                async with self._client.pipeline(transaction=True) as pipe:
+                    _queue(pipe, run_uid, batches)
+                    await pipe.execute()
+
+    async def runs_with_records(self) -> list[str]:
+        """Uids of all runs that have records here, those that are over too."""
+        with asking(self.shown):
+            found: list[bytes] = await self._client.keys(keys.records("*"))
+        uids = (name.decode(errors="replace").split(":")[1] for name in found)
         return [uid for uid in uids if is_run_uid(uid)]
 
-    async def withdraw(self, run_uid: str) -> None:
-        """Have the run here no more. Its records stay: they may still be wanted."""
-        await _heard(self._client.zrem(keys.RUNS, run_uid))
-        await _heard(self._client.set(keys.open_generations(run_uid), "", ex=CLOSED_WORD_S))
-        kept = {keys.open_generations(run_uid).encode(), keys.records(run_uid).encode()}
-        found = await self._matching(keys.all_of(run_uid))
-        if doomed := [key for key in found if key not in kept]:
-            await _heard(self._client.delete(*doomed))
+    async def sweep(self, run_uid: str | None, open_numbers: Collection[int]) -> None:
+        """Drop what is left of other runs, and of generations of this one that are not open."""
+        with asking(self.shown):
+            found: list[bytes] = await self._client.keys(keys.EVERYTHING)
+            for name in found:
+                _, uid, kind, *rest = [*name.decode(errors="replace").split(":"), "", ""]
+                if not is_run_uid(uid) or kind == "records":
+                    continue
+                if uid != run_uid:
+                    if await self._client.ttl(name) < 0:
+                        await self._client.expire(name, _LINGER_S)
+                elif rest[0].isdecimal() and int(rest[0]) not in open_numbers:
+                    await self._client.delete(name)
+                elif rest[0]:
+                    await self._client.persist(name)  # we were about to forget this run
 
-    async def beat(self, run_uid: str, silence_s: float) -> None:
-        """Say how long the run's head has not been heard of."""
-        score = await self._now_s() - silence_s
-        await _heard(self._client.zadd(keys.RUNS, {run_uid: score}))
+    async def roll(self, run_uid: str | None) -> Roll:
+        """Who has been heard of here lately."""
+        with asking(self.shown):
+            seconds, microseconds = await self._client.time()
+            now_s = float(seconds) + float(microseconds) / 1e6
+            listed = await self._client.zrange(keys.MACHINES, 0, -1, withscores=True)
+            scores = {name.decode(errors="replace"): beat_s for name, beat_s in listed}
+            beats = []
+            if scores:
+                beats = await self._client.mget([keys.machine(name) for name in scores])
+            members: Any = []
+            if run_uid is not None:
+                members = await self._client.zrangebyscore(
+                    keys.crew(run_uid), now_s - CREW_FRESH_S, "+inf", withscores=True
+                )
+        machines = {
+            name: Word(max(0.0, now_s - beat_s), data)
+            for (name, beat_s), data in zip(scores.items(), beats, strict=True)
+            if data is not None
+        }
+        crew = {name.decode(errors="replace"): Word(max(0.0, now_s - s)) for name, s in members}
+        return Roll(machines, crew)
 
-    async def set_open(self, run_uid: str, numbers: Iterable[int]) -> None:
-        """Which generations are open."""
-        await _heard(self._client.set(keys.open_generations(run_uid), format_numbers(numbers)))
-
-    async def put_generation(self, run_uid: str, number: int, data: bytes) -> None:
-        """Store an encoded generation."""
-        await _heard(self._client.set(keys.generation(run_uid, number), data))
-
-    async def retire(self, run_uid: str, numbers: Iterable[int]) -> None:
-        """Remove what there is of generations that are open no more."""
-        of_one = (keys.generation, keys.tasks, keys.reissues)
-        if doomed := [key(run_uid, number) for number in numbers for key in of_one]:
-            await _heard(self._client.delete(*doomed))
-
-    async def push(self, run_uid: str, tasks: Sequence[tuple[int, bool, bytes]]) -> None:
-        """Queue encoded tasks: the generation's number, whether among reissues, the task."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            for number, is_reissue, data in tasks:
-                queue = keys.reissues if is_reissue else keys.tasks
-                pipe.rpush(queue(run_uid, number), data)
-            await _heard(pipe.execute())
-
-    async def num_idle(self) -> int:
-        """Who waits for a task at this moment: workers, and relays below."""
-        listed = await _heard(self._client.client_list(_type="normal"))
-        return sum(client["cmd"] == "blpop" and "b" in client["flags"] for client in listed)
-
-    async def num_queued(self, run_uid: str, numbers: Iterable[int]) -> int:
-        """Tasks that nobody has begun."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            for number in numbers:
-                pipe.llen(keys.tasks(run_uid, number))
-                pipe.llen(keys.reissues(run_uid, number))
-            return sum(await _heard(pipe.execute()))
-
-    async def take_back(self, run_uid: str, numbers: Iterable[int]) -> list[bytes]:
-        """The tasks that nobody has begun, taken out of their queues."""
-        tasks: list[bytes] = []
-        for number in numbers:
-            for key in (keys.tasks(run_uid, number), keys.reissues(run_uid, number)):
-                tasks += await _heard(self._client.lpop(key, 2**31)) or []
-        return tasks
-
-    async def wait_for_records(self, run_uid: str) -> bool:
-        """Whether there are records, waiting `BLOCK_S` for some and taking none."""
-        key = keys.records(run_uid)
-        return (
-            await _heard(self._client.blmove(key, key, round(BLOCK_S), "LEFT", "LEFT")) is not None
-        )
-
-    async def records(self, run_uid: str, most: int) -> list[bytes]:
-        """The oldest encoded batches, which stay where they are."""
-        return list(await _heard(self._client.lrange(keys.records(run_uid), 0, most - 1)))
-
-    async def drop_records(self, run_uid: str, count: int) -> None:
-        """Remove that many of the oldest."""
-        await _heard(self._client.ltrim(keys.records(run_uid), count, -1))
-
-    async def add_record(self, run_uid: str, batch: bytes) -> None:
-        """A batch of the relay's own."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.rpush(keys.records(run_uid), batch)
-            pipe.expire(keys.records(run_uid), UNREAD_S)
-            await _heard(pipe.execute())
-
-    async def crew(self, run_uid: str) -> list[str]:
-        """Workers that have lately served the run."""
-        since_s = await self._now_s() - CREW_FRESH_S
-        found = await _heard(self._client.zrangebyscore(keys.crew(run_uid), since_s, "+inf"))
-        return [name.decode(errors="replace") for name in found]
-
-    async def beats(self) -> dict[str, bytes]:
-        """Fresh heartbeats from below, encoded, by machine."""
-        since_s = await self._now_s() - FRESH_S
-        names = await _heard(self._client.zrangebyscore(keys.MACHINES, since_s, "+inf"))
-        machines = [name.decode(errors="replace") for name in names]
-        if not machines:
-            return {}
-        found = await _heard(self._client.mget([keys.machine(name) for name in machines]))
-        return {name: data for name, data in zip(machines, found, strict=True) if data is not None}
-
-    async def _matching(self, pattern: str) -> list[bytes]:
-        try:
-            return [key async for key in self._client.scan_iter(pattern, count=1000)]
-        except (redis.RedisError, OSError) as error:
-            raise DownstreamAway(str(error)) from None
-
-    async def _now_s(self) -> float:
-        seconds, microseconds = await _heard(self._client.time())
-        return float(seconds) + float(microseconds) / 1e6
+    def _declare(self, pipe: Any, run: Declared) -> None:
+        if run.experiment is not None:
+            pipe.set(keys.experiment(run.uid), run.experiment)
+        _say_open(pipe, run.uid, run.open_numbers)
 
 
-async def _heard(answer: Any) -> Any:
-    try:
-        return await answer
-    except (redis.RedisError, OSError) as error:
-        raise DownstreamAway(" ".join(str(error).split()) or type(error).__name__) from None
+def _say_open(pipe: Any, run_uid: str, numbers: Collection[int]) -> None:
+    key = keys.open_generations(run_uid)
+    pipe.set(key, format_numbers(numbers), ex=None if numbers else CLOSED_WORD_S)
+
+
+def _queue(pipe: Any, run_uid: str, batches: Sequence[bytes]) -> None:
+    pipe.rpush(keys.records(run_uid), *batches)
+    pipe.expire(keys.records(run_uid), UNREAD_S)

@@ -1,25 +1,55 @@
-"""A relay in a process of its own: ``python -m fleet.relay_process``, started by a supervisor."""
+"""A relay in a process of its own: ``python -m fleet.relay_process``, started by a machine's
+supervisor, with which it dies.
+
+Where its work is and how to get there is in the environment, which not every user of the machine
+can read: see `fleet.connection` and `fleet.access`. SIGTERM has it give back what nobody has begun
+and leave with code 0.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 
 import click
 
 from errors import EsError
-from fleet.access import access_given
+from fleet.access import Access, access_given
+from fleet.child_process import leave_no_core
 from fleet.connection import url_or_default
 from fleet.parent import die_with_parent
 from fleet.relay import Relay
 
 
-async def serve(relay: Relay) -> None:
-    """Run ``relay`` until SIGTERM or Ctrl-C."""
+async def run(
+    upstream_url: str,
+    upstream_access: Access,
+    local_url: str,
+    *,
+    name: str,
+    run_uid: str | None,
+    notice: Callable[[str], None],
+) -> None:
+    """Relay until SIGTERM.
+
+    Raises:
+        ConfigError, ResourceExhausted: as `fleet.relay.Relay`.
+    """
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    # Ctrl-C is the supervisor's to answer.
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    relay = Relay(
+        upstream_url,
+        local_url,
+        upstream_access=upstream_access,
+        name=name,
+        run=run_uid,
+        notice=notice,
+    )
     await relay.run(stop)
 
 
@@ -27,27 +57,28 @@ async def serve(relay: Relay) -> None:
 @click.option("--parent-pid", type=int, required=True)
 @click.option("--local-url", required=True)
 @click.option("--name", required=True)
-@click.option("--run")
-def main(parent_pid: int, local_url: str, name: str, run: str | None) -> None:
-    """Relay between the Redis in ES_REDIS_URL and the one at --local-url."""
+@click.option("--run", "run_uid")
+def main(parent_pid: int, local_url: str, name: str, run_uid: str | None) -> None:
+    """Relay between ES_REDIS_URL and --local-url."""
     die_with_parent(parent_pid)
-    relay = Relay(
-        url_or_default(None),
-        local_url,
-        upstream_access=access_given(),
-        name=name,
-        run=run,
-        notice=say,
-    )
+    leave_no_core()
     try:
-        asyncio.run(serve(relay))
+        asyncio.run(
+            run(
+                url_or_default(None),
+                access_given(),
+                local_url,
+                name=name,
+                run_uid=run_uid,
+                notice=_say,
+            )
+        )
     except EsError as error:
-        say(f"error: {error}")
+        _say(f"error: {error}")
         sys.exit(error.exit_code)
 
 
-def say(line: str) -> None:
-    """A line into the machine's log."""
+def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,131 +1,154 @@
-"""What a relay asks of the Redis above it, which may be the head's or another relay's.
+"""What a relay says to the server that it has its work from: the head's, or another relay's.
 
-Only what the access control list grants to workers; see `fleet.acl`.
+No other commands than a worker may use, see `fleet.acl`; each method raises `OutOfReach`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import redis
-import redis.asyncio
-
 from fleet import keys
-from fleet.connection import BLOCK_S
+from fleet.access import Access
+from fleet.connection import without_password
 from fleet.heartbeat import LIFETIME_S
-from fleet.open_numbers import parse_numbers
+from fleet.relay_client import asking, open_client
 from fleet.worker_broker import CREW_FRESH_S, HEAD_GONE_S, UNREAD_S, LiveRun
 from search.messages import is_run_uid
 
+_ANSWER_S = 10.0
+_TRANSFER_S = 600.0
+"""A generation may be some hundred megabytes, and a line between two sites slow."""
 
-class UpstreamAway(Exception):
-    """The server above does not answer; says why."""
 
+class Word(NamedTuple):
+    """What a machine or a worker said, and how long ago."""
 
-class Taken(NamedTuple):
-    """An encoded task, the generation in whose queue it stood, and whether among reissues."""
-
-    number: int
-    is_reissue: bool
-    data: bytes
+    age_s: float
+    data: bytes = b""
 
 
 class Upstream:
-    """The server above, asked in a few round trips."""
+    """The server above.
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
-        self._client = client
+    Args:
+        url, access: where it is, and how one gets in.
+    """
 
-    async def live_runs(self) -> list[LiveRun]:
-        """Runs that have a head, those with the fewest workers first."""
-        now_s = await self._now_s()
-        found = await _heard(
-            self._client.zrangebyscore(keys.RUNS, now_s - HEAD_GONE_S, "+inf", withscores=True)
-        )
+    def __init__(self, url: str, access: Access) -> None:
+        self.shown = without_password(url)
+        self._client = open_client(url, access, answer_s=_ANSWER_S)
+        self._transfers = open_client(url, access, answer_s=_TRANSFER_S)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._client.aclose()
+        await self._transfers.aclose()
+
+    async def runs(self, ours: Collection[str], serving: str | None) -> list[LiveRun]:
+        """Runs whose head has been heard of lately, and ``serving`` as long as it is listed.
+
+        Args:
+            ours: the workers behind us, whom `LiveRun.num_workers` leaves out.
+        """
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.zrangebyscore(keys.RUNS, "-inf", "+inf", withscores=True)
+                (seconds, microseconds), found = await pipe.execute()
+            now_s = float(seconds) + float(microseconds) / 1e6
+            silences = {name.decode(errors="replace"): now_s - beat_s for name, beat_s in found}
+            silences = {
+                uid: silence_s
+                for uid, silence_s in silences.items()
+                if is_run_uid(uid) and (silence_s < HEAD_GONE_S or uid == serving)
+            }
+            crews: list[Any] = []
+            if silences.keys() - {serving}:  # there is something to choose
+                async with self._client.pipeline(transaction=False) as pipe:
+                    for uid in silences:
+                        pipe.zrangebyscore(keys.crew(uid), now_s - CREW_FRESH_S, "+inf")
+                    crews = await pipe.execute()
         runs = []
-        for name, beat_s in found:
-            uid = name.decode(errors="replace")
-            if is_run_uid(uid):
-                crew = await _heard(
-                    self._client.zrangebyscore(keys.crew(uid), now_s - CREW_FRESH_S, "+inf")
-                )
-                runs.append(LiveRun(uid, max(0.0, now_s - beat_s), len(crew)))
-        return sorted(runs, key=lambda run: (run.num_workers, run.uid))
+        for (uid, silence_s), members in zip(
+            silences.items(), crews or [()] * len(silences), strict=True
+        ):
+            crew = frozenset(member.decode(errors="replace") for member in members)
+            runs.append(LiveRun(uid, silence_s, len(crew.difference(ours)), crew))
+        return runs
 
     async def experiment(self, run_uid: str) -> bytes | None:
         """The run's encoded declaration."""
-        data: bytes | None = await _heard(self._client.get(keys.experiment(run_uid)))
+        with asking(self.shown):
+            data: bytes | None = await self._client.get(keys.experiment(run_uid))
+        return data
+
+    async def listed(self, run_uid: str) -> bytes | None:
+        """Which generations are open, as `fleet.open_numbers` writes it."""
+        with asking(self.shown):
+            data: bytes | None = await self._client.get(keys.open_generations(run_uid))
         return data
 
     async def generation(self, run_uid: str, number: int) -> bytes | None:
         """An open generation, encoded."""
-        data: bytes | None = await _heard(self._client.get(keys.generation(run_uid, number)))
+        with asking(self.shown):
+            data: bytes | None = await self._transfers.get(keys.generation(run_uid, number))
         return data
 
-    async def present_numbers(self, run_uid: str) -> list[int] | None:
-        """Numbers of the open generations; ``None`` where nobody says which."""
-        data = await _heard(self._client.get(keys.open_generations(run_uid)))
-        return parse_numbers(data) if data is not None else None
+    async def take_one(self, queues: Sequence[str], patience_s: float) -> tuple[str, bytes] | None:
+        """Take from the first of ``queues`` that holds a task, waiting for one; and which it was.
 
-    async def take(self, run_uid: str, numbers: Sequence[int], count: int) -> list[Taken]:
-        """Up to ``count`` tasks of these generations, earlier ones and reissues first, waiting
-        `BLOCK_S` for the first.
+        Never cancel it: a task may be on its way.
         """
-        queues = {}
-        for number in numbers:
-            queues[keys.reissues(run_uid, number).encode()] = number, True
-            queues[keys.tasks(run_uid, number).encode()] = number, False
-        popped = await _heard(self._client.blpop(list(queues), timeout=BLOCK_S))
-        if popped is None:
-            return []
-        taken = [Taken(*queues[popped[0]], popped[1])]
-        for key, (number, is_reissue) in queues.items():
-            if len(taken) >= count:
-                break
-            try:
-                more = await _heard(self._client.lpop(key, count - len(taken)))
-            except UpstreamAway:
-                break  # what we have is ours to hand down
-            taken += [Taken(number, is_reissue, data) for data in more or []]
-        return taken
+        with asking(self.shown):
+            found = await self._client.blpop(list(queues), timeout=patience_s)
+        return (found[0].decode(), found[1]) if found is not None else None
+
+    async def take(self, queue: str, count: int) -> list[bytes]:
+        """Take up to ``count`` tasks that are there."""
+        with asking(self.shown):
+            found: list[bytes] | None = await self._client.lpop(queue, count)
+        return found or []
 
     async def send(self, run_uid: str, batches: Sequence[bytes]) -> None:
-        """Push encoded records."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.rpush(keys.records(run_uid), *batches)
-            pipe.expire(keys.records(run_uid), UNREAD_S)
-            await _heard(pipe.execute())
+        """Hand records up."""
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=False) as pipe:
+                pipe.rpush(keys.records(run_uid), *batches)
+                pipe.expire(keys.records(run_uid), UNREAD_S)
+                await pipe.execute()
 
-    async def report(self, run_uid: str, crew: Sequence[str], beats: dict[str, bytes]) -> None:
-        """Hand up who works for the run (none where ``run_uid`` is empty), and heartbeats."""
-        now_s = await self._now_s()
-        async with self._client.pipeline(transaction=False) as pipe:
-            if run_uid and crew:
-                pipe.zadd(keys.crew(run_uid), dict.fromkeys(crew, now_s))
-                pipe.expire(keys.crew(run_uid), UNREAD_S)
-            for machine, data in beats.items():
-                pipe.set(keys.machine(machine), data, ex=LIFETIME_S)
-            if beats:
-                pipe.zadd(keys.MACHINES, dict.fromkeys(beats, now_s))
-            pipe.zremrangebyscore(keys.MACHINES, "-inf", now_s - LIFETIME_S)
-            await _heard(pipe.execute())
+    async def say(
+        self, beats: Mapping[str, Word], run_uid: str | None, crew: Mapping[str, Word]
+    ) -> None:
+        """Hand up heartbeats by machine, and ``crew`` as workers of the run."""
+        with asking(self.shown):
+            seconds, microseconds = await self._client.time()
+            now_s = float(seconds) + float(microseconds) / 1e6
+            async with self._client.pipeline(transaction=False) as pipe:
+                if beats:
+                    pipe.zadd(keys.MACHINES, {name: now_s - beats[name].age_s for name in beats})
+                for name, beat in beats.items():
+                    pipe.set(keys.machine(name), beat.data, ex=LIFETIME_S)
+                pipe.zremrangebyscore(keys.MACHINES, "-inf", now_s - LIFETIME_S)
+                if run_uid is not None and crew:
+                    scores = {name: now_s - word.age_s for name, word in crew.items()}
+                    pipe.zadd(keys.crew(run_uid), scores)
+                    pipe.expire(keys.crew(run_uid), UNREAD_S)
+                await pipe.execute()
 
-    async def retract(self, machines: Sequence[str]) -> None:
-        """Take back heartbeats."""
-        async with self._client.pipeline(transaction=False) as pipe:
-            pipe.zrem(keys.MACHINES, *machines)
-            for machine in machines:
-                pipe.delete(keys.machine(machine))
-            await _heard(pipe.execute())
-
-    async def _now_s(self) -> float:
-        seconds, microseconds = await _heard(self._client.time())
-        return float(seconds) + float(microseconds) / 1e6
-
-
-async def _heard(answer: Any) -> Any:
-    try:
-        return await answer
-    except (redis.RedisError, OSError) as error:
-        raise UpstreamAway(" ".join(str(error).split()) or type(error).__name__) from None
+    async def unsay(
+        self, machines: Collection[str], run_uid: str | None, crew: Collection[str]
+    ) -> None:
+        """These machines are gone, and these workers serve the run no more."""
+        if not machines and not (run_uid is not None and crew):
+            return
+        with asking(self.shown):
+            async with self._client.pipeline(transaction=False) as pipe:
+                if machines:
+                    pipe.zrem(keys.MACHINES, *machines)
+                for name in machines:
+                    pipe.delete(keys.machine(name))
+                if run_uid is not None and crew:
+                    pipe.zrem(keys.crew(run_uid), *crew)
+                await pipe.execute()

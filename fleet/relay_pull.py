@@ -1,0 +1,153 @@
+"""How tasks come down: as many as are wanted, when they are wanted."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from errors import MessageError
+from fleet.appetite import Pace, num_hungry, num_wanted, split
+from fleet.downstream import Downstream
+from fleet.relay_client import OutOfReach
+from fleet.relay_counts import RelayCounts
+from fleet.relay_run import RelayRun
+from fleet.upstream import Upstream
+from search.messages import Task, decode
+
+_WAIT_S = 0.5
+_NO_RUN_S = 0.1
+_LOOK_SOON_S = 0.003
+_LOOK_LATE_S = 0.25
+_AGAIN_S = 0.2
+_MOST_AT_ONCE = 1000
+
+
+class Puller:
+    """Takes tasks from upstream and hands them down.
+
+    Args:
+        upstream, downstream, run, counts: the relay's.
+        pace: what workers were seen to do.
+        lead_s: work to have at hand where rollouts are shorter than that.
+        stirred: set by others when something has happened below.
+        is_stopping: whether to come to an end.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        downstream: Downstream,
+        run: RelayRun,
+        counts: RelayCounts,
+        *,
+        pace: Pace,
+        lead_s: float,
+        stirred: asyncio.Event,
+        is_stopping: Callable[[], bool],
+    ) -> None:
+        self._upstream = upstream
+        self._downstream = downstream
+        self._run = run
+        self._counts = counts
+        self._pace = pace
+        self._lead_s = lead_s
+        self._stirred = stirred
+        self._is_stopping = is_stopping
+        self._look_in_s = _LOOK_SOON_S
+
+    async def step(self) -> None:
+        """Take and hand down what is wanted now, or wait a while for something to be."""
+        queues = self._run.queues
+        if not queues or self._run.experiment is None:
+            await asyncio.sleep(_NO_RUN_S)
+            return
+        self._stirred.clear()
+        if self._num_wanted(*await self._look()) <= 0:
+            await self._wait()
+            return
+        found = await self._upstream.take_one(list(queues), _WAIT_S)
+        if found is None:
+            return
+        queue, data = found
+        first = self._checked(data, queues[queue])
+        if first is not None:
+            self._look_in_s = _LOOK_SOON_S
+            await self._bring(queue, first)
+
+    async def _bring(self, queue: str, first: Task) -> None:
+        """Hand ``first`` down, and others of its queue with it."""
+        # Nothing else is taken before its generation is here: what is in our hands while we may
+        # be killed is missed by the head for a while.
+        if not await self._patiently_copied(first):
+            return
+        tasks = [first]
+        try:
+            hungry, queued = await self._look()
+            size = first.stop - first.first
+            count = math.ceil((self._num_wanted(hungry, queued) - size) / size)
+            if count > 0 and not self._is_stopping():
+                found = await self._upstream.take(queue, min(count, _MOST_AT_ONCE))
+                checked = [self._checked(data, first.number) for data in found]
+                tasks += [task for task in checked if task is not None]
+            tasks = split(tasks, hungry)
+        except OutOfReach:
+            pass  # the next step will see; these have to go down first
+        await self._patiently_handed_down(queue, tasks)
+
+    async def _patiently_copied(self, task: Task) -> bool:
+        """Whether its generation is here; where that cannot be had, the task goes back."""
+        while task.run_uid == self._run.uid and not self._is_stopping():
+            try:
+                return await self._run.copy(task)
+            except OutOfReach:
+                await asyncio.sleep(_AGAIN_S)
+        await self._run.give_back([task])
+        return False
+
+    async def _patiently_handed_down(self, queue: str, tasks: Sequence[Task]) -> None:
+        while True:
+            try:
+                await self._run.hand_down(queue, tasks)
+                break
+            except OutOfReach:
+                if self._is_stopping():
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+        for task in tasks:
+            self._pace.handed_down(task)
+
+    async def _look(self) -> tuple[int, int]:
+        """Workers that could begin at once, and tasks that are queued."""
+        run = self._run
+        if run.uid is None:
+            return 0, 0
+        look = await self._downstream.look(run.uid, run.open_numbers)
+        hungry = num_hungry(
+            look.blocked, run.crew_size, len(run.in_hand), has_relays=run.has_relays
+        )
+        return hungry, look.queued
+
+    def _num_wanted(self, hungry: int, queued: int) -> int:
+        """Rollouts."""
+        lead = self._pace.lead(self._lead_s, time.monotonic())
+        return num_wanted(hungry, queued * self._pace.task_size, lead)
+
+    async def _wait(self) -> None:
+        """Until something happens below, or it is time to look again: a worker may have come."""
+        try:
+            await asyncio.wait_for(self._stirred.wait(), self._look_in_s)
+            self._look_in_s = _LOOK_SOON_S
+        except TimeoutError:
+            self._look_in_s = min(_LOOK_LATE_S, 4 * self._look_in_s)
+
+    def _checked(self, data: bytes, number: int) -> Task | None:
+        try:
+            task = decode(data, Task)
+        except MessageError as error:
+            self._counts.refuse(error)
+            return None
+        self._counts.bytes_down += len(data)
+        is_ours = task.run_uid == self._run.uid and task.number == number
+        return task if is_ours else None
