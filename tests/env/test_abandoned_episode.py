@@ -14,7 +14,7 @@ from policy.actor import Actor, build_actor
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
 
-FAST = {"preset": "fast"}
+FAST: dict[str, Any] = {"preset": "fast"}
 SPECS = [
     EnvSpec("LunarLanderContinuous-v3"),
     EnvSpec("HalfCheetah-v5", frame_skip=2, history_len=2),
