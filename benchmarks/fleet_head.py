@@ -158,14 +158,16 @@ class MarkedPool(RedisPool):
 class MarkedJournal(Journal):
     """Notes when a generation's end was on the disk."""
 
-    diary: Diary
-    strategy: MarkedStrategy
+    def __init__(self, folder: Path, diary: Diary, strategy: MarkedStrategy) -> None:
+        super().__init__(folder)
+        self._diary = diary
+        self._strategy = strategy
 
     def sync(self) -> None:
         """Of `Journal`."""
         super().sync()
-        if self.strategy.told >= 0:
-            told = self.diary.told[self.strategy.told]
+        if self._strategy.told >= 0:
+            told = self._diary.told[self._strategy.told]
             told.synced_s = told.synced_s or time.monotonic()
 
 
@@ -226,8 +228,7 @@ def lead(settings: HeadSettings) -> list[Told]:
         pool.diary = diary
         state = RunState(strategy, loop_settings, None)
         try:
-            with MarkedJournal(Path(settings.folder) / "journal") as journal:
-                journal.diary, journal.strategy = diary, strategy
+            with MarkedJournal(Path(settings.folder) / "journal", diary, strategy) as journal:
                 gc.collect()
                 gc.freeze()  # as `es.training` does
                 Loop(state, pool, journal, diary).run()

@@ -31,10 +31,24 @@ class RelayReport(msgspec.Struct, frozen=True):
     cpu_s: float
 
 
+class Said:
+    """Prints a line when it is first said; a hundred relays may have the same to say."""
+
+    def __init__(self) -> None:
+        self._lines: set[str] = set()
+
+    def add(self, line: str) -> None:
+        """Say ``line``."""
+        if line not in self._lines:
+            self._lines.add(line)
+            print(f"relay: {line}", file=sys.stderr, flush=True)
+
+
 async def serve(settings: RelaySettings) -> RelayReport:
     """Be all of these relays until standard input closes."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     loop.add_reader(sys.stdin, stop.set)
+    said = Said()
     relays = [
         Relay(
             settings.upstream_url,
@@ -42,7 +56,7 @@ async def serve(settings: RelaySettings) -> RelayReport:
             upstream_access=NO_ACCESS,
             name=f"machine-{number}-relay",
             run=settings.run_uid,
-            notice=lambda line: print(f"relay: {line}", file=sys.stderr, flush=True),
+            notice=said.add,
         )
         for number, url in enumerate(settings.local_urls)
     ]

@@ -62,7 +62,7 @@ def records(*, quick: bool = False) -> Iterator[Figure]:
     """10 machines of 8 workers that answer at once, two generations of 20,000 rollouts open."""
     num_machines, per_machine = (2, 2) if quick else (10, 8)
     pop_size, generations = (200, 6) if quick else (20_000, 16)
-    for through_relays in (False, True):
+    for through_relays in (True,) if quick else (False, True):
         fleet = Fleet((1.0,) * num_machines, per_machine, None, through_relays=through_relays)
         outcome = run(fleet, Search(100, pop_size, generations, overlap=1))
         way = "through relays" if through_relays else "direct"
@@ -75,7 +75,8 @@ def records(*, quick: bool = False) -> Iterator[Figure]:
         yield Figure(f"{way}: records", rollouts / elapsed_s, "/s", target)
         yield Figure(f"{way}: head, CPU for one record", 1e6 * head_s / rollouts, "us")
         yield Figure(f"{way}: head, share of a core", 100 * head_s / elapsed_s, "%")
-        batch = outcome.workers.num_rollouts / outcome.workers.num_batches
+        num_batches = sum(outcome.workers.num_batches[g] for g in range(warm, generations))
+        batch = (generations - warm) * pop_size / num_batches
         yield Figure(f"{way}: records in a worker's batch, mean", batch, "")
 
 
@@ -152,7 +153,7 @@ def discarded(name: str, durations: Durations, outcome: Outcome, pop_size: int) 
 def traffic(*, quick: bool = False) -> Iterator[Figure]:
     """Theta of 1 MB to 10 machines of 8 workers, 400 rollouts of 0.1 to 1 s a generation."""
     num_machines, per_machine, size = (2, 2, 2_500) if quick else (10, 8, 250_000)
-    pop_size, generations = (40, 4) if quick else (400, 12)
+    pop_size, generations = (16, 3) if quick else (400, 12)
     fleet = Fleet((1.0,) * num_machines, per_machine, Durations(least_s=0.1, most_s=1.0))
     outcome = run(fleet, Search(size, pop_size, generations, watch_traffic=True))
     first, last = outcome.told[0], outcome.told[-1]

@@ -84,7 +84,9 @@ def list_schedule(
         order_gw: who comes first where several are free at once, by generation.
     """
     rank_gw = [{worker: rank for rank, worker in enumerate(order)} for order in order_gw]
-    released_s, told_s, stays = [0.0], [], []
+    released_s: list[float] = [0.0]
+    told_s: list[float] = []
+    stays: list[Stay] = []
     free = [(0.0, rank_gw[0][worker], worker) for worker in range(len(slowness_w))]
     heapq.heapify(free)
     for g, durations_r in enumerate(durations_gr):

@@ -115,7 +115,8 @@ def _lead(uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: P
         watch_traffic=search.watch_traffic,
     )
     with helper("fleet_head", settings, folder) as head:
-        return head.report(list[Told])
+        told: list[Told] = head.report(list[Told])
+        return told
 
 
 class Helper:

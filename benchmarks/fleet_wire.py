@@ -30,7 +30,8 @@ class Connection(asyncio.Protocol):
         if parts.scheme == "unix":
             _, made = await loop.create_unix_connection(cls, parts.path)
         else:
-            _, made = await loop.create_connection(cls, parts.hostname, parts.port)
+            host, port = parts.hostname or "127.0.0.1", parts.port or 6379
+            _, made = await loop.create_connection(cls, host, port)
         return made
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -65,7 +66,8 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         self._waiting.append((len(commands), [], answer))
-        self._transport.write(b"".join(map(hiredis.pack_command, commands)))
+        pack: Any = hiredis.pack_command
+        self._transport.write(b"".join(map(pack, commands)))
         replies = await answer
         for reply in replies:
             if isinstance(reply, Exception):

@@ -70,15 +70,14 @@ class WorkerReport(msgspec.Struct):
     """What the workers have to say afterwards; times are of the system-wide monotonic clock.
 
     Attributes:
-        num_rollouts, num_batches: evaluated, and in how many pieces sent.
+        num_batches: in how many pieces the records of each generation were sent.
         first_step_s: when the first worker began with each generation.
         last_sent_s: when the last records of each were sent.
         stays: who was busy with what, workers numbered through.
         cpu_s: of this process.
     """
 
-    num_rollouts: int = 0
-    num_batches: int = 0
+    num_batches: dict[int, int] = {}
     first_step_s: dict[int, float] = {}
     last_sent_s: dict[int, float] = {}
     stays: list[Stay] = []
@@ -216,8 +215,7 @@ class SleepingWorker:
         self, task: Task, records: list[RolloutRecord], evaluation_s: float, obtaining_s: float
     ) -> bytes:
         report = self._crew.report
-        report.num_rollouts += len(records)
-        report.num_batches += 1
+        report.num_batches[task.number] = report.num_batches.get(task.number, 0) + 1
         report.last_sent_s[task.number] = time.monotonic()
         return encode(
             RecordBatch(
@@ -256,8 +254,8 @@ async def serve(settings: WorkerSettings) -> WorkerReport:
     """Be all of these workers until standard input closes."""
     crew = Crew(settings)
     loop = asyncio.get_running_loop()
-    stopped: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(sys.stdin, lambda: stopped.done() or stopped.set_result(None))
+    stop = asyncio.Event()
+    loop.add_reader(sys.stdin, stop.set)
     jobs: list[asyncio.Task[None]] = []
     number = 0
     for machine in settings.machines:
@@ -267,11 +265,12 @@ async def serve(settings: WorkerSettings) -> WorkerReport:
             number += 1
         jobs += [loop.create_task(worker.run()) for worker in workers]
         jobs.append(loop.create_task(beat(machine, workers, settings.run_uid)))
-    done, _ = await asyncio.wait([stopped, *jobs], return_when=asyncio.FIRST_COMPLETED)
-    failed = [job for job in jobs if job in done]
-    for job in jobs:
+    stopping = loop.create_task(stop.wait())
+    await asyncio.wait([stopping, *jobs], return_when=asyncio.FIRST_COMPLETED)
+    failed = [job for job in jobs if job.done()]
+    for job in [stopping, *jobs]:
         job.cancel()
-    await asyncio.gather(*jobs, return_exceptions=True)
+    await asyncio.gather(stopping, *jobs, return_exceptions=True)
     for job in failed:
         job.result()
     crew.report.cpu_s = time.process_time()
