@@ -196,6 +196,13 @@ class Ledger:
                 wait_s = patience_s * copies.patience
                 copies.due_s = now_s + min(wait_s, max(patience_s, longest_s))
 
+    def hasten(self, rollouts: Iterable[int], now_s: float) -> None:
+        """Whoever had these has dropped them: where a clock runs, it has run out."""
+        for rollout in rollouts:
+            copies = self._unanswered.get(rollout)
+            if copies is not None and copies.due_s < NEVER_S:
+                copies.due_s = min(copies.due_s, now_s)
+
     def reissue_overdue(self, now_s: float) -> list[RolloutRecord]:
         """Have another copy of each overdue rollout handed out, with twice the patience.
 

@@ -12,6 +12,7 @@ import redis
 
 from errors import MessageError, RunLocked
 from fleet import audit
+from fleet.claims import Claims
 from fleet.connection import Client
 from fleet.figures import harmless
 from fleet.head_broker import HeadBroker, Standing
@@ -52,6 +53,7 @@ class _Open(msgspec.Struct):
     data: bytes
     digest: str
     ledger: Ledger
+    claims: Claims
     is_published: bool = False
     unsent: list[Span] = []
 
@@ -126,7 +128,8 @@ class RedisPool:
             first_copy=1 + secrets.randbelow(2**48),
             audited=audit.chosen(generation, self._audit_fraction, self._audit_salt),
         )
-        opened = _Open(generation, data, digest(data), ledger)
+        name = digest(data)
+        opened = _Open(generation, data, name, ledger, Claims(name, generation.num_rollouts))
         self._open[generation.number] = opened
         self._closed.discard(generation.number)
         self._next_number = generation.number + 1
@@ -263,6 +266,10 @@ class RedisPool:
         self._tended_s = self._clock()
         self._broker.beat()
         self._machines.listen()
+        for opened in self._open.values():
+            opened.claims.hear(self._machines.heard, self._tended_s)
+            if self._is_cut_off:
+                opened.claims.excuse(self._tended_s)
         standing = self._broker.look([*self._open])
         is_whole = not self._declare_again(standing)
         self._hand_out_again()
@@ -302,6 +309,7 @@ class RedisPool:
         for opened in self._open.values():
             patience_s = self._pace.patience_s(opened.generation.max_ep_length)
             opened.ledger.start_clocks(now_s, patience_s, self._timeout_s)
+            opened.ledger.hasten(opened.claims.dropped(now_s), now_s)
             if lost := opened.ledger.reissue_overdue(now_s):
                 accepted.append(self._batch(opened, lost))
 

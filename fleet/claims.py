@@ -1,0 +1,52 @@
+"""What machines said they had in hand and say no longer: most likely it went down with them.
+
+A head that only counts seconds has to wait for the longest that a rollout may take. Most machines
+that vanish had told it before what their workers were at, and then no more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fleet.heartbeat import Heartbeat
+
+DROPPED_S = 5.0
+"""Heartbeats and records need less through a chain of relays. A machine that vanished counts as
+silent only `fleet.heartbeat.FRESH_S` after its last word, and this runs from then on."""
+
+
+class Claims:
+    """When each rollout of a generation was last said to be in some worker's hands. Pure.
+
+    Only what has been claimed can be dropped. A rollout shorter than the time between heartbeats
+    may never be; the ledger's patience is for that.
+
+    Args:
+        digest: of the generation.
+        num_rollouts: of it.
+    """
+
+    def __init__(self, digest: str, num_rollouts: int) -> None:
+        self._digest = digest
+        self._num_rollouts = num_rollouts
+        self._claimed_s: dict[int, float] = {}
+
+    def hear(self, machines: Iterable[Heartbeat], now_s: float) -> None:
+        """Note what these say they have in hand."""
+        for machine in machines:
+            for worker in machine.workers:
+                task = worker.in_hand
+                if task is not None and task.digest == self._digest:
+                    for rollout in range(task.first, min(task.stop, self._num_rollouts)):
+                        self._claimed_s[rollout] = now_s
+
+    def excuse(self, now_s: float) -> None:
+        """Nobody could be heard until now: that a claim was not repeated says nothing."""
+        self._claimed_s = dict.fromkeys(self._claimed_s, now_s)
+
+    def dropped(self, now_s: float) -> list[int]:
+        """Rollouts that have been claimed, and not for `DROPPED_S`; each is given once."""
+        gone = [r for r, claimed_s in self._claimed_s.items() if now_s - claimed_s > DROPPED_S]
+        for rollout in gone:
+            del self._claimed_s[rollout]
+        return gone
