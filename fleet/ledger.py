@@ -61,6 +61,8 @@ class _Copies:
     @property
     def attempt(self) -> int:
         """The first that has not failed yet."""
+        if not self.failed_attempts:
+            return 0  # nearly always, and asked of every rollout of every generation
         return next(a for a in range(MAX_ATTEMPTS) if a not in self.failed_attempts)
 
     @property
@@ -145,7 +147,7 @@ class Ledger:
         for copies in self._unanswered.values():
             copies.live.clear()
             copies.due_s = NEVER_S
-        twice = [r for r, copies in self._unanswered.items() if copies.num_wanting > 1]
+        twice = [r for r, c in self._unanswered.items() if c.ballot and c.num_wanting > 1]
         spans = self._chop(twice, num_workers, max_span) if twice else []
         spans += self._chop(self._unanswered, num_workers, max_span)
         return sorted(spans, key=lambda span: span.first >= self._num_training)
