@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from env import box2d_shapes
 from env.spec import EnvSpec
 from env.wrappers import FrameSkip, History
 from errors import ConfigError, EnvUnavailable, did_you_mean
@@ -286,6 +287,7 @@ def _build(
             # pygame's import warns of pkg_resources; nothing a user of ours could do about it
             warnings.simplefilter("ignore")
             env: gym.Env[Any, Any] = gym.make(declared, disable_env_checker=True, **options)
+            box2d_shapes.mend(env)
             if entry_point.startswith(_OPENSIM) and any(map(options.get, _OF_THE_USERS_OWN)):
                 env.get_wrapper_attr("rehearse")()
             return env
