@@ -24,15 +24,13 @@ def plausible(batch: RecordBatch, generation: Generation) -> RecordBatch:
     """``batch`` without the records that nobody can have for ``generation``, and without terms
     that could not be shown; itself where all is well.
     """
-    records = batch.records
-    if all(_is_plain(record) for record in records):
+    for record in batch.records:
+        if record.statistics is not None or record.terms or record.length > MAX_STEPS:
+            break
+    else:
         return batch
-    kept = tuple(_shown(record) for record in records if _is_possible(record, generation))
+    kept = tuple(_shown(record) for record in batch.records if _is_possible(record, generation))
     return msgspec.structs.replace(batch, records=kept)
-
-
-def _is_plain(record: RolloutRecord) -> bool:
-    return record.statistics is None and not record.terms and record.length <= MAX_STEPS
 
 
 def _is_possible(record: RolloutRecord, generation: Generation) -> bool:

@@ -44,6 +44,9 @@ HEAD = "head"
 _TEND_EVERY_S = 1.0
 _TEND_EVERY_S_WITHOUT_WORKERS = 0.2
 _QUIET_S = 3.0
+_GATHER_S = 0.01
+_FEW_BATCHES = 50
+_MANY_READINGS = 20
 
 
 class _Open(msgspec.Struct):
@@ -109,7 +112,7 @@ class RedisPool:
         self._next_number = 0
         self._machines = MachineWatch(client, notice)
         self._tended_s = self._heard_s = clock()
-        self._is_cut_off = False
+        self._is_cut_off = self._is_trickle = False
         try:
             self._lease.acquire()
             self._broker.declare(encode(experiment))
@@ -145,9 +148,13 @@ class RedisPool:
         accepted: list[RecordBatch] = []
         try:
             self._lease.renew()
-            for data in self._records.read(timeout_s):
+            if self._is_trickle:
+                self._sleep(_GATHER_S)
+            received = self._records.read(timeout_s)
+            for data in received:
                 if (batch := self._receive(data)) is not None:
                     accepted.append(batch)
+            self._is_trickle = self._has_time_to_gather(len(received))
             self._name_the_outvoted()
             self._hand_out_again()
             has_machines = bool(self._machines.heard)
@@ -204,6 +211,13 @@ class RedisPool:
     @property
     def _ledgers(self) -> list[Ledger]:
         return [opened.ledger for opened in self._open.values()]
+
+    def _has_time_to_gather(self, num_batches: int) -> bool:
+        """Whether so few batches at a time come that reading them one by one would only cost, and
+        so many are to come that the generation's last one will not have to wait.
+        """
+        remaining = self._open[min(self._open)].ledger.num_unanswered if self._open else 0
+        return 0 < num_batches < _FEW_BATCHES and remaining > _MANY_READINGS * num_batches
 
     def _publish(self, opened: _Open) -> None:
         spans = opened.ledger.plan(self._machines.num_workers, self._pace.max_span())
