@@ -88,32 +88,41 @@ class Downstream:
                 await self.hold.refuse()
 
     async def declare(self, run: Declared) -> None:
-        """Make ``run`` the only one here."""
+        """Make ``run`` known here."""
         with asking(self.shown):
             async with self._client.pipeline(transaction=True) as pipe:
                 self._declare(pipe, run)
                 await pipe.execute()
 
-    async def announce(self, run_uid: str | None, silence_s: float) -> None:
-        """The only run here is ``run_uid``, whose head beat ``silence_s`` ago."""
+    async def announce(self, run_uid: str | None, silence_s: float, *, alone: bool = False) -> None:
+        """The head of ``run_uid`` beat ``silence_s`` ago; ``alone``: no other run is here."""
         with asking(self.shown):
-            listed: list[bytes] = await self._client.zrange(keys.RUNS, 0, -1)
             seconds, microseconds = await self._client.time()
             beat_s = float(seconds) + float(microseconds) / 1e6 - silence_s
-            others = [name for name in listed if name.decode(errors="replace") != run_uid]
-            if run_uid is None and not others:
-                return
             async with self._client.pipeline(transaction=True) as pipe:
+                if alone:
+                    pipe.delete(keys.RUNS)
                 if run_uid is not None:
                     pipe.zadd(keys.RUNS, {run_uid: beat_s})
-                if others:
-                    pipe.zrem(keys.RUNS, *others)
-                await pipe.execute()
+                if alone or run_uid is not None:
+                    await pipe.execute()
 
     async def set_open(
-        self, run_uid: str, numbers: Collection[int], closed: Collection[int]
-    ) -> None:
-        """Say which generations are open, and drop what there is of those that no longer are."""
+        self,
+        run_uid: str,
+        numbers: Collection[int],
+        closed: Collection[int],
+        copied: tuple[int, bytes] | None = None,
+    ) -> bool:
+        """Say which generations are open, and drop what there is of those that no longer are.
+
+        Args:
+            copied: a generation's number and bytes, to be stored too.
+
+        Returns:
+            Whether we still held the server.
+        """
+        stored: Sequence[Any] = ()
         with asking(self.shown):
             async with self._client.pipeline(transaction=True) as pipe:
                 _say_open(pipe, run_uid, numbers)
@@ -123,11 +132,10 @@ class Downstream:
                         keys.tasks(run_uid, number),
                         keys.reissues(run_uid, number),
                     )
-                await pipe.execute()
-
-    async def put_generation(self, run_uid: str, number: int, data: bytes) -> bool:
-        """Store a generation; whether we still held the server."""
-        return await self.hold.script(_SET, [keys.generation(run_uid, number)], data)
+                if copied is not None:
+                    self.hold.add(pipe, _SET, [keys.generation(run_uid, copied[0])], copied[1])
+                stored = await pipe.execute()
+        return copied is None or bool(stored[-1])
 
     async def hand_down(self, queue: str, tasks: Sequence[bytes]) -> bool:
         """Queue encoded tasks; whether we still held the server."""

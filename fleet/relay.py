@@ -115,9 +115,7 @@ class Relay:
 
     async def _keep(self) -> None:
         """Keep hold of the local server, and restore what it has lost."""
-        if await self._downstream.hold.keep():
-            await self._run.announce()
-        else:
+        if not await self._downstream.hold.keep():
             self._notice("the machine's own Redis had lost everything: filled it again")
             await self._run.restore()
 

@@ -88,6 +88,10 @@ class Hold:
         """Add to ``pipe`` that the hold is taken, unless somebody has it."""
         pipe.set(keys.RELAY, self._token, nx=True, ex=HOLD_S)
 
+    def add(self, pipe: Any, text: str, other_keys: Sequence[str], *arguments: Any) -> None:
+        """Add to ``pipe`` what `script` does."""
+        pipe.eval(text, 1 + len(other_keys), keys.RELAY, *other_keys, self._token, *arguments)
+
     async def release(self) -> None:
         """Let go of it."""
         await self.script(_RELEASE, [])

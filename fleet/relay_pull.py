@@ -6,6 +6,7 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from errors import MessageError
 from fleet.appetite import Pace, num_hungry, num_wanted, split
@@ -21,6 +22,7 @@ _NO_RUN_S = 0.1
 _LOOK_SOON_S = 0.003
 _LOOK_LATE_S = 0.25
 _AGAIN_S = 0.2
+_FRESH_S = 0.01
 _MOST_AT_ONCE = 1000
 
 
@@ -64,7 +66,9 @@ class Puller:
             await asyncio.sleep(_NO_RUN_S)
             return
         self._stirred.clear()
-        if self._num_wanted(*await self._look()) <= 0:
+        looked_s = time.monotonic()
+        look = await self._look()
+        if self._num_wanted(*look) <= 0:
             await self._wait()
             return
         found = await self._upstream.take_one(list(queues), _WAIT_S)
@@ -74,27 +78,37 @@ class Puller:
         first = self._checked(data, queues[queue])
         if first is not None:
             self._look_in_s = _LOOK_SOON_S
-            await self._bring(queue, first)
+            is_fresh = time.monotonic() - looked_s < _FRESH_S
+            await self._bring(queue, first, look if is_fresh else None)
 
-    async def _bring(self, queue: str, first: Task) -> None:
-        """Hand ``first`` down, and others of its queue with it."""
+    async def _bring(self, queue: str, first: Task, look: tuple[int, int] | None) -> None:
+        """Hand ``first`` down, and others of its queue with it.
+
+        Args:
+            look: what `_look` has just found.
+        """
         # Nothing else is taken before its generation is here: what is in our hands while we may
         # be killed is missed by the head for a while.
-        if not await self._patiently_copied(first):
+        is_copied, seen = await asyncio.gather(self._patiently_copied(first), self._looked(look))
+        if not is_copied:
             return
+        hungry, queued = seen
         tasks = [first]
-        try:
-            hungry, queued = await self._look()
-            size = first.stop - first.first
-            count = math.ceil((self._num_wanted(hungry, queued) - size) / size)
-            if count > 0 and not self._is_stopping():
+        size = first.stop - first.first
+        count = math.ceil((self._num_wanted(hungry, queued) - size) / size)
+        if count > 0 and not self._is_stopping():
+            with suppress(OutOfReach):  # the next step will see
                 found = await self._upstream.take(queue, min(count, _MOST_AT_ONCE))
                 checked = [self._checked(data, first.number) for data in found]
                 tasks += [task for task in checked if task is not None]
-            tasks = split(tasks, hungry)
+        await self._patiently_handed_down(queue, split(tasks, hungry))
+
+    async def _looked(self, look: tuple[int, int] | None) -> tuple[int, int]:
+        """``look``, or a new one; where that cannot be had, as if nobody wanted anything."""
+        try:
+            return look or await self._look()
         except OutOfReach:
-            pass  # the next step will see; these have to go down first
-        await self._patiently_handed_down(queue, tasks)
+            return 0, 0
 
     async def _patiently_copied(self, task: Task) -> bool:
         """Whether its generation is here; where that cannot be had, the task goes back."""

@@ -70,9 +70,10 @@ class RelayRun:
         """The head beat so long ago."""
         self._heard_s = time.monotonic() - silence_s
 
-    async def announce(self) -> None:
-        """Say here that the run is live, or how long its head has been silent."""
-        await self._downstream.announce(self.uid, time.monotonic() - self._heard_s)
+    async def announce(self, *, alone: bool = False) -> None:
+        """Say here when the head beat last; ``alone``: and that there is no other run."""
+        silence_s = time.monotonic() - self._heard_s
+        await self._downstream.announce(self.uid, silence_s, alone=alone)
 
     async def switch(self, run_uid: str | None) -> None:
         """Serve this run, or none, from now on; what nobody has begun of the other goes back."""
@@ -96,7 +97,7 @@ class RelayRun:
             if run_uid is not None:
                 await self._adopt(run_uid)
             self.uid = run_uid
-            await self.announce()
+            await self.announce(alone=True)
 
     async def refresh(self) -> bytes | None:
         """Read again which generations are open, and follow; what was read."""
@@ -131,10 +132,15 @@ class RelayRun:
         async with self._lock:
             if task.run_uid != self.uid:
                 return False
-            await self._follow(self.uid, await self._upstream.listed(self.uid))
-            if task.number not in self.open_numbers:
-                await self._open(self.open_numbers | {task.number})
-            if not await self._downstream.put_generation(self.uid, task.number, data):
+            listed = await self._upstream.listed(self.uid)
+            # A missing key means wait; one that leaves it out was written after the task was.
+            numbers = self.open_numbers | {task.number}
+            if listed is not None:
+                numbers = frozenset(parse_numbers(listed))
+            if task.number not in numbers:
+                await self._open(numbers)
+                return False
+            if not await self._open(numbers, (task.number, data)):
                 await self._restore()
                 return False
             self._copied.add(name)
@@ -176,15 +182,19 @@ class RelayRun:
         if numbers != self.open_numbers:
             await self._open(numbers)
 
-    async def _open(self, now_open: frozenset[int]) -> None:
+    async def _open(
+        self, now_open: frozenset[int], copied: tuple[int, bytes] | None = None
+    ) -> bool:
+        """Have these open here, and no others; whether what was copied is there."""
         assert self.uid is not None
         closed = (self.open_numbers | {number for number, _ in self._copied}) - now_open
-        await self._downstream.set_open(self.uid, now_open, closed)
+        is_stored = await self._downstream.set_open(self.uid, now_open, closed, copied)
         self.open_numbers = now_open
         self._newest = max([self._newest, *now_open])
         self._copied = {name for name in self._copied if name[0] in now_open}
         for number in closed:
             self.in_hand.close(self.uid, number)
+        return is_stored
 
     def _has(self, task: Task) -> bool:
         return (task.number, task.digest) in self._copied
