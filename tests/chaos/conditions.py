@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 IS_FULL = os.environ.get("CHAOS") == "full"
-SOAK_S = float(os.environ.get("SOAK_S") or 30)
+SOAK_S = float(os.environ.get("SOAK_S") or 20)
 IS_LONG_SOAK = SOAK_S >= 900
 """Long enough for a twentieth to mean something."""
 

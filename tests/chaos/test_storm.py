@@ -64,6 +64,6 @@ def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
 
 @pytest.mark.timeout(400)
 def test_without_its_repair_the_same_run_never_ends(tmp_path: Path) -> None:
-    brief = dataclasses.replace(SHORT, patience_s=15.0)
+    brief = dataclasses.replace(SHORT, patience_s=12.0)
     with pytest.raises(Stuck, match="no answer for"):
         weather_it(tmp_path, brief, is_relayed=False, environment={"CHAOS_WITHOUT_REPAIR": "1"})

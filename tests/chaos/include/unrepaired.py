@@ -16,4 +16,5 @@ def _nothing(*_: Any, **__: Any) -> list[Any]:
 
 
 Ledger.reissues = _nothing  # type: ignore[method-assign]
+RedisPool._give_up_the_overdue = _nothing  # type: ignore[assignment, method-assign]
 RedisPool._declare_again = _nothing  # type: ignore[assignment, method-assign]
