@@ -179,6 +179,12 @@ def test_a_timeout_is_no_vote_but_two_are_an_end() -> None:
 def test_no_answer_evades_its_audit_by_calling_itself_a_host_failure() -> None:
     audit = Audited()
     assert audit.answer(A, 1e9, host_failure=True) is None
+    assert audit.answer(B) is None
+    final = audit.answer(C)
+    assert final is not None
+    assert final.fitness == 1.0
+    assert audit.ledger.failed == 0
+    assert audit.ledger.disagreements()[0].outvoted == ("hosta-11",)
 
 
 def test_what_is_lost_or_given_back_is_handed_out_again_until_two_have_answered() -> None:
