@@ -120,12 +120,17 @@ def steady_span_s(told_s: Sequence[float], overlap: int) -> tuple[float, float]:
 
 
 def arrival_order(stays: Sequence[Stay], num_generations: int, num_workers: int) -> list[list[int]]:
-    """For each generation its workers, by when they first took something of it; the rest last."""
+    """For each generation its workers, by the number of the rollout that they first took of it;
+    the rest last. Rollouts are handed out by their numbers, so that is who came when.
+    """
     order_gw = []
     for g in range(num_generations):
         own = sorted((s for s in stays if s.generation == g), key=lambda s: s.start_s)
-        first = list(dict.fromkeys(s.worker for s in own))
-        order_gw.append([*first, *sorted(set(range(num_workers)) - set(first))])
+        first: dict[int, int] = {}
+        for stay in own:
+            first.setdefault(stay.worker, stay.rollout)
+        came = sorted(first, key=first.__getitem__)
+        order_gw.append([*came, *sorted(set(range(num_workers)) - set(came))])
     return order_gw
 
 

@@ -190,7 +190,8 @@ class SleepingWorker:
             duration_s = float(durations_r[rollout]) * self._machine.slowness
             await asyncio.sleep(duration_s)
             if self._crew.settings.keep_stays:
-                stay = Stay(self._number, task.number, rollout, begun_s, time.monotonic())
+                # Waking up late is overhead, not work.
+                stay = Stay(self._number, task.number, rollout, begun_s, begun_s + duration_s)
                 report.stays.append(stay)
             records.append(self._record(task, rollout, duration_s))
             spent_s = time.monotonic() - started_s

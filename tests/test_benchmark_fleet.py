@@ -48,7 +48,7 @@ def test_overlap_lets_workers_go_on_until_the_rule_stops_them(
 
 
 def test_whoever_came_first_in_the_real_fleet_comes_first_in_the_ideal_one() -> None:
-    real = [Stay(2, 0, 0, 0.3, 1), Stay(0, 0, 1, 0.1, 1), Stay(2, 1, 0, 5, 6)]
+    real = [Stay(2, 0, 1, 0.1, 1), Stay(0, 0, 0, 0.3, 1), Stay(2, 0, 2, 3, 4), Stay(2, 1, 0, 5, 6)]
     assert arrival_order(real, 2, 3) == [[0, 2, 1], [2, 0, 1]]
     schedule = list_schedule(seconds([1, 1]), [1.0] * 3, 0, [[0, 2, 1]])
     assert [stay.worker for stay in schedule.stays] == [0, 2]
