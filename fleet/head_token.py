@@ -40,6 +40,10 @@ if found then
     if found ~= ARGV[1] and found ~= ARGV[3] then
         return {found, redis.call('PTTL', KEYS[1])}
     end
+    if found == ARGV[1] then
+        redis.call('PEXPIRE', KEYS[1], ARGV[2]) -- SET is refused by a server that is full
+        return {}
+    end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {}

@@ -6,7 +6,10 @@ a connection that breaks in between brings it once more, which the ledger does n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+import redis
 
 from fleet import keys
 from fleet.connection import BLOCK_S, Client
@@ -68,9 +71,20 @@ class RecordQueue:
             pipe.blmove(self._key, self._key, wait_s, src="LEFT", dest="LEFT")
             limits = str(MAX_BATCHES), str(MAX_BYTES), str(MAX_BATCH_BYTES)
             pipe.eval(_PEEK, 1, self._key, *limits)
-            answers: Any = pipe.execute()
+            answers: Any = pipe.execute(raise_on_error=False)
+        self._check(answers)
         found: list[bytes] = answers[-1]
         self._first_hash = found[0] if found else b""
         self._num_read = max(0, len(found) - 1)
         self.is_drained = self._num_read < MAX_BATCHES and sum(map(len, found)) < MAX_BYTES // 2
         return found[1:]
+
+    def _check(self, answers: Sequence[Any]) -> None:
+        """Raise what went wrong. A server that is full refuses to wait, and taking its records is
+        what makes room there.
+        """
+        *_, waited, found = answers
+        is_full = isinstance(waited, redis.OutOfMemoryError) and found
+        for answer in answers:
+            if isinstance(answer, redis.RedisError) and not (is_full and answer is waited):
+                raise answer

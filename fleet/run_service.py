@@ -17,7 +17,7 @@ from fleet.departure import Departure, Leave
 from fleet.fairness import fairer_run
 from fleet.slot import RECYCLE, Bulletin, Doing
 from fleet.wear import Wear
-from fleet.worker_broker import HEAD_QUIET_S, WorkerBroker
+from fleet.worker_broker import HEAD_QUIET_S, RecordsRefused, WorkerBroker
 from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,
@@ -107,13 +107,19 @@ class RunService:
         self, batch: bytes | None, numbers: Sequence[int]
     ) -> tuple[Task | None, list[int]]:
         """Send ``batch``; the next task, which is in the slot before anything else may happen."""
+        unsent: bytes | None = None
         with self._departure.held():
-            data, open_numbers = self._broker.exchange(self._uid, batch, numbers)
+            try:
+                data, open_numbers = self._broker.exchange(self._uid, batch, numbers)
+            except RecordsRefused as refusal:
+                data, open_numbers, unsent = refusal.task, refusal.numbers, batch
             task = self._task(data) if data is not None else None
             if task is None:
                 self._bulletin.show(None)
             else:
                 self._show(task, task.first, None)
+        if unsent is not None:
+            patiently(self._broker.send, self._uid, unsent)
         return task, open_numbers
 
     def _task(self, data: bytes) -> Task | None:
@@ -237,15 +243,24 @@ class RunService:
 
 
 def patiently(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What ``ask`` gives, asking again for as long as Redis is out of reach.
+    """What ``ask`` gives, asking again for as long as Redis is out of reach, or full, or busy.
 
     Records may be sent twice that way, which changes nothing; they are never dropped.
     """
+    is_said = False
     while True:
         try:
             return ask(*args, **kwargs)
+        except redis.exceptions.NoPermissionError:
+            raise  # that does not pass
         except (redis.ConnectionError, redis.TimeoutError):
-            time.sleep(_RECONNECT_S)
+            pass
+        except redis.ResponseError as error:
+            if not is_said:
+                why = str(error).rpartition("caused error: ")[2]  # without the command, records
+                say(f"Redis refuses us ({why}): trying again")
+            is_said = True
+        time.sleep(_RECONNECT_S)
 
 
 def say(line: str) -> None:

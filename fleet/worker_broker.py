@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import redis
+
 from fleet import keys
 from fleet.connection import BLOCK_S, Client
 from fleet.heartbeat import redis_time_s
@@ -17,6 +19,17 @@ HEAD_QUIET_S = 3.0
 CREW_FRESH_S = 10.0
 UNREAD_S = 3600
 """What is sent to a run whose head has gone for good does not stay for ever."""
+
+
+class RecordsRefused(Exception):
+    """Redis took no records, being full, say, yet gave what else was asked for: `task`, and the
+    open generations' `numbers`.
+    """
+
+    def __init__(self, task: bytes, numbers: list[int]) -> None:
+        super().__init__("Redis took no records")
+        self.task = task
+        self.numbers = numbers
 
 
 class LiveRun(NamedTuple):
@@ -97,6 +110,9 @@ class WorkerBroker:
 
         Returns:
             The encoded task or ``None``, and the numbers of the open generations before it.
+
+        Raises:
+            RecordsRefused: a task is here, and ``batch`` is not there.
         """
         queues = []
         for number in numbers:
@@ -106,7 +122,13 @@ class WorkerBroker:
                 _queue_records(pipe, run_uid, [batch])
             pipe.get(keys.open_generations(run_uid))
             pipe.blpop(queues, timeout=BLOCK_S)
-            *_, listed, popped = pipe.execute()
+            *pushed, listed, popped = pipe.execute(raise_on_error=False)
+        refused = [answer for answer in pushed if isinstance(answer, redis.RedisError)]
+        for error in (popped, listed, *(refused if popped is None else ())):
+            if isinstance(error, redis.RedisError):
+                raise error
+        if refused:
+            raise RecordsRefused(popped[1], parse_numbers(listed))
         return (popped[1] if popped is not None else None), parse_numbers(listed)
 
 
