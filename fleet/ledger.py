@@ -41,6 +41,7 @@ class _Copies:
 
     Attributes:
         live: attempt by copy, the oldest first.
+        fresh_from: those numbered from here on are not overdue.
         failed_attempts: those that somebody has failed in.
         losses: copies that ended without an answer.
         due_s: when the next copy is handed out for want of an answer.
@@ -48,10 +49,19 @@ class _Copies:
         ballot: of an audited rollout.
     """
 
-    __slots__ = ("ballot", "due_s", "failed_attempts", "live", "losses", "patience")
+    __slots__ = (
+        "ballot",
+        "due_s",
+        "failed_attempts",
+        "fresh_from",
+        "live",
+        "losses",
+        "patience",
+    )
 
     def __init__(self, ballot: Ballot | None) -> None:
         self.live: dict[int, int] = {}
+        self.fresh_from = 0
         self.failed_attempts: frozenset[int] = frozenset()
         self.losses = 0
         self.due_s = NEVER_S
@@ -67,11 +77,13 @@ class _Copies:
 
     @property
     def num_wanting(self) -> int:
-        """Copies to hand out so that an answer can come."""
+        """Copies to hand out so that an answer can be expected; not of those that are overdue."""
+        fresh = [attempt for copy, attempt in self.live.items() if copy >= self.fresh_from]
         if self.ballot is not None:
-            return (1 if self.ballot.num_machines else 2) - len(self.live)
+            wanted = 1 if self.ballot.num_machines else 2
+            return min(wanted - len(fresh), MAX_LIVE - len(self.live))
         # What else lives of an attempt that has failed tells nothing new.
-        return int(self.attempt not in self.live.values())
+        return int(self.attempt not in fresh)
 
 
 class Ledger:
@@ -223,6 +235,7 @@ class Ledger:
                 if answer is not None:
                     answers.append(self._settle(answer, copies))
                     continue
+            copies.fresh_from = self._next_copy
             self._hand_out_again(rollout, copies)
         return answers
 

@@ -191,6 +191,16 @@ def test_one_of_two_copies_lost_is_not_replaced_while_the_other_lives() -> None:
     assert len(ledger.reissues()) == 1
 
 
+def test_word_that_the_second_copy_is_lost_does_not_leave_all_hope_to_the_overdue_one() -> None:
+    ledger = Ledger(1, 1)
+    (span,) = ledger.plan(1, 1)
+    wait(ledger)
+    (second,) = ledger.reissues()
+    answer(ledger, second, "lost")
+    (third,) = ledger.reissues()
+    assert ledger.live_copies(0) == (span.copy, third.copy)
+
+
 def test_what_is_given_back_undone_goes_out_again_and_is_no_loss() -> None:
     ledger = Ledger(2, 2, max_losses=2)
     (span, _) = ledger.plan(1, 1)

@@ -130,6 +130,20 @@ def test_a_machine_that_contradicts_itself_is_named() -> None:
     assert audit.ledger.disagreements() == [Disagreement(0, (), ("hosta-11",))]
 
 
+def test_one_machine_alone_is_asked_no_less_for_another_that_vanished() -> None:
+    audit = Audited()
+    audit.queue.pop(0)  # with its machine
+    assert audit.answer(A) is None
+    audit.ledger.start_clocks(0.0, 1.0)
+    audit.ledger.reissue_overdue(1e9)
+    audit.queue += audit.ledger.reissues()
+    for _ in range(MAX_TRIES - 2):
+        assert audit.answer(A) is None
+        assert len(audit.ledger.live_copies(0)) <= 2
+    assert audit.answer(A) is not None
+    assert audit.counts == (0, 0, 1)
+
+
 def test_an_answer_sent_twice_is_one_try() -> None:
     audit = Audited()
     (first, _) = audit.queue

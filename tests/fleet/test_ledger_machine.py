@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -261,13 +262,14 @@ class Fleet(RuleBasedStateMachine):
         """From here on workers are honest: every rollout gets its answer, and soon."""
         if not getattr(self, "books", None):
             return
+        machines = itertools.cycle(HONEST[1:])
         # Whoever is still at work now ends; who has vanished is found out.
         for _ in range(3):
             while self.queue or self.hands:
                 outs, self.queue, self.hands = [*self.hands, *self.queue], [], []
-                for at, out in enumerate(outs):
+                for out in outs:
                     length = out.span.stop - out.span.first
-                    self.report(out, HONEST[1:][at % 3], ["ok"] * length)
+                    self.report(out, next(machines), ["ok"] * length)
             self.each_rollout_is_counted_once()
             if all(book.ledger.num_unanswered == 0 for book in self.books):
                 break
