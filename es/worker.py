@@ -22,7 +22,7 @@ from urllib.parse import quote
 import click
 
 from errors import ConfigError, EsError
-from fleet.access import Access, access_given
+from fleet.access import Access, access_given, mirror_access_given
 from fleet.connection import connect, url_of, url_or_default, without_password
 from fleet.find_access import find_access
 from fleet.guard import ChildOptions
@@ -178,12 +178,15 @@ def workers_command(
 @_MASTER
 @option("--relay_socket_path", required=True, type=click.Path(path_type=Path),
         help="Unix socket that run-mirror serves.")  # fmt: skip
+@option("--mirror_password_file", type=_FILE,
+        help="File of mode 0600 with run-mirror's password; also ES_MIRROR_PASSWORD.")  # fmt: skip
 @_RUN
 def run_relay(
     master_host: str,
     master_port: int,
     no_tls: bool,
     relay_socket_path: Path,
+    mirror_password_file: Path | None,
     run: str | None,
     **given: Any,
 ) -> None:
@@ -192,14 +195,17 @@ def run_relay(
     access = _access(url, given)
     stop = Stop()
     local_url = f"unix://{quote(str(relay_socket_path.absolute()))}"
-    for one, how in ((local_url, Access()), (url, access)):
+    local_access = mirror_access_given(mirror_password_file)
+    for one, how in ((local_url, local_access), (url, access)):
         client = await_server(one, how, _say, stop)
         if client is None:
             return
         client.close()
     name = f"{machine_name()}-relay"
     _say(f"relay from {without_password(url)} to {relay_socket_path}; Ctrl-C ends it")
-    relay = KeptRelay(url, access, local_url, name=name, run=run, notice=_say)
+    relay = KeptRelay(
+        url, access, local_url, local_access=local_access, name=name, run=run, notice=_say
+    )
     keep([relay], stop)
 
 

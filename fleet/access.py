@@ -17,6 +17,8 @@ PASSWORD_FILE_VARIABLE = "ES_REDIS_PASSWORD_FILE"
 WORKER_VARIABLE = "ES_REDIS_WORKER_PASSWORD"
 WORKER_FILE_VARIABLE = "ES_REDIS_WORKER_PASSWORD_FILE"
 CA_VARIABLE = "ES_REDIS_CA_FILE"
+MIRROR_VARIABLE = "ES_MIRROR_PASSWORD"
+MIRROR_FILE_VARIABLE = "ES_MIRROR_PASSWORD_FILE"
 DEFAULT_USER = "default"
 WORKER_USER = "worker"
 
@@ -96,6 +98,16 @@ def access_given(
         return Access(WORKER_USER, worker, ca_file)
     user = environment.get(USER_VARIABLE) or DEFAULT_USER
     return Access(DEFAULT_USER if password_file is not None else user, head, ca_file)
+
+
+def mirror_access_given(password_file: Path | None = None) -> Access:
+    """Into a machine's own Redis, which asks for a password where other machines use it too. For
+    the edges only.
+
+    Raises:
+        ConfigError: a file that cannot be read, or that others can read.
+    """
+    return Access(password=_password(password_file, MIRROR_VARIABLE, MIRROR_FILE_VARIABLE))
 
 
 def _password(file: Path | None, variable: str, file_variable: str) -> str | None:

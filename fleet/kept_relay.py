@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fleet.access import Access
+from fleet.access import MIRROR_FILE_VARIABLE, MIRROR_VARIABLE, NO_ACCESS, Access
 from fleet.child_process import cause_of
 from fleet.connection import URL_VARIABLE
 from fleet.restarts import Restarts
@@ -20,7 +20,7 @@ class KeptRelay:
 
     Args:
         upstream_url, access: where it gets its work.
-        local_url: of the machine's own Redis.
+        local_url, local_access: of the machine's own Redis.
         name: what it calls itself in heartbeats.
         run: the only run that it serves; ``None`` for any.
         notice: where a line for people goes, and each line that it says.
@@ -37,9 +37,15 @@ class KeptRelay:
         name: str,
         run: str | None,
         notice: Callable[[str], None],
+        local_access: Access = NO_ACCESS,
     ) -> None:
         # In the environment and not in argv, which every user of the machine can read.
-        self._environment = {**access.environment(), URL_VARIABLE: upstream_url}
+        self._environment = {
+            **access.environment(),
+            URL_VARIABLE: upstream_url,
+            MIRROR_VARIABLE: local_access.password or "",
+            MIRROR_FILE_VARIABLE: "",
+        }
         self._arguments = ["--local-url", local_url, "--name", name]
         if run is not None:
             self._arguments += ["--run", run]

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import click
 
 from errors import EsError
-from fleet.access import Access, access_given
+from fleet.access import Access, access_given, mirror_access_given
 from fleet.child_process import leave_no_core
 from fleet.connection import url_or_default
 from fleet.parent import die_with_parent
@@ -27,6 +27,7 @@ async def run(
     upstream_url: str,
     upstream_access: Access,
     local_url: str,
+    local_access: Access,
     *,
     name: str,
     run_uid: str | None,
@@ -46,6 +47,7 @@ async def run(
         upstream_url,
         local_url,
         upstream_access=upstream_access,
+        local_access=local_access,
         name=name,
         run=run_uid,
         notice=notice,
@@ -68,6 +70,7 @@ def main(parent_pid: int, local_url: str, name: str, run_uid: str | None) -> Non
                 url_or_default(None),
                 access_given(),
                 local_url,
+                mirror_access_given(),
                 name=name,
                 run_uid=run_uid,
                 notice=_say,

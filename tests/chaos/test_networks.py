@@ -28,6 +28,7 @@ HEADS, WORKERS, MIRRORS = (secrets.token_hex(8) for _ in range(3))
 FOR_HEAD = {"ES_REDIS_PASSWORD": HEADS}
 FOR_WORKER = {"ES_REDIS_WORKER_PASSWORD": WORKERS}
 FOR_MIRROR = {"ES_REDIS_PASSWORD": MIRRORS}
+FOR_RELAY = {**FOR_WORKER, "ES_MIRROR_PASSWORD": MIRRORS}
 INCLUDED = f"--include={INCLUDE}"
 
 
@@ -54,8 +55,8 @@ def commands_of(
     command(first, FOR_WORKER, "workers", *master, own, "--num_workers=2", INCLUDED)
     open_to_others = (f"--port={below}", f"--bind={second.address}", "--no_tls")
     command(second, FOR_MIRROR, "run-mirror", mirror, *open_to_others)
-    command(second, FOR_WORKER, "run-relay", *master, mirror)
-    command(second, {}, "start-workers", f"--redis_url={near}", "--num_workers=1", INCLUDED)
+    command(second, FOR_RELAY, "run-relay", *master, mirror)
+    command(second, FOR_MIRROR, "start-workers", f"--redis_url={near}", "--num_workers=1", INCLUDED)
     command(third, FOR_MIRROR, "start-workers", f"--redis_url={far}", "--num_workers=1", INCLUDED)
     return made
 

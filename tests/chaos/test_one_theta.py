@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,19 @@ def mark() -> Iterator[Mark]:
     assert not left
 
 
+Wanted = Callable[[int], dict[str, Any]]
+
+
 @pytest.fixture(scope="module")
-def wanted(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def wanted(tmp_path_factory: pytest.TempPathFactory) -> Wanted:
     """What the run comes to in one process, by its overlap."""
     folder = tmp_path_factory.mktemp("wanted")
-    return [
-        reference(folder / f"{overlap}", Mark(), *RUN, f"overlap={overlap}") for overlap in (0, 1)
-    ]
+
+    @cache
+    def wanted(overlap: int) -> dict[str, Any]:
+        return reference(folder / f"{overlap}", Mark(), *RUN, f"overlap={overlap}")
+
+    return wanted
 
 
 def run_of(folder: Path, mark: Mark, *words: str) -> dict[str, Any]:
@@ -54,30 +61,28 @@ def same_of(result: dict[str, Any]) -> dict[str, Any]:
     return {name: result[name] for name in SAME}
 
 
-def test_an_overlap_is_another_search_than_none(wanted: list[dict[str, Any]]) -> None:
+def test_an_overlap_is_another_search_than_none(wanted: Wanted) -> None:
     """Else the tests below would show nothing."""
-    assert wanted[0]["theta_sha256"] != wanted[1]["theta_sha256"]
+    assert wanted(0)["theta_sha256"] != wanted(1)["theta_sha256"]
 
 
 @pytest.mark.parametrize(("workers", "overlap"), COUNTS if IS_FULL else COUNTS[:2])
 def test_the_number_of_workers_changes_no_bit_whatever_the_overlap(
-    tmp_path: Path, mark: Mark, wanted: list[dict[str, Any]], workers: int, overlap: int
+    tmp_path: Path, mark: Mark, wanted: Wanted, workers: int, overlap: int
 ) -> None:
     words = (f"workers={workers}", f"overlap={overlap}")
-    assert run_of(tmp_path, mark, *words) == same_of(wanted[overlap])
+    assert run_of(tmp_path, mark, *words) == same_of(wanted(overlap))
 
 
 @pytest.mark.parametrize("overlap", [1, 0] if IS_FULL else [1])
-def test_relays_change_no_bit(
-    tmp_path: Path, mark: Mark, wanted: list[dict[str, Any]], overlap: int
-) -> None:
+def test_relays_change_no_bit(tmp_path: Path, mark: Mark, wanted: Wanted, overlap: int) -> None:
     redis = HeadsRedis()
     machines = [Machine(redis.url, tmp_path / f"machine-{n}.log", mark) for n in range(2)]
     try:
         for machine in machines:
             machine.tend()
         words = (f"redis_url={redis.url}", "workers=0", f"overlap={overlap}")
-        assert run_of(tmp_path / "runs", mark, *words) == same_of(wanted[overlap])
+        assert run_of(tmp_path / "runs", mark, *words) == same_of(wanted(overlap))
     finally:
         codes = [machine.stop() for machine in machines]
         redis.stop()
