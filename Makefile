@@ -2,6 +2,8 @@
 
 CONFIG ?= walk
 PYTEST_ARGS ?= -n 2
+SOAK_S ?= 60
+CHAOS_ARGS ?= -v
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,10 +14,10 @@ PINS := requirements.txt requirements-dev.txt requirements-no-deps.txt pyproject
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint doctor clean
+.PHONY: help setup train test test-chaos lint doctor clean
 
 help: ## List these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Build .venv with every package at its pin (train and test do it themselves)
 
@@ -24,6 +26,9 @@ train: $(READY) ## Train, watch and film: make train CONFIG="lander lr=0.1" (def
 
 test: lint ## The whole gate: lint, then every test
 	@$(PY) -m pytest $(PYTEST_ARGS)
+
+test-chaos: $(READY) ## Break a fleet a hundred times over; SOAK_S=1800 watches its memory for half an hour
+	@CHAOS=full SOAK_S=$(SOAK_S) $(PY) -m pytest tests/chaos $(CHAOS_ARGS)
 
 lint: $(READY) ## Style, format and types
 	@$(PY) -m ruff check .
