@@ -43,13 +43,17 @@ class Pace:
         """Learn from the size of a task."""
         self.task_size += _SMOOTHING * (task.stop - task.first - self.task_size)
 
-    def lead(self, lead_s: float, now_s: float) -> int:
-        """Rollouts that are done within ``lead_s``; none where one takes longer than that."""
+    def lead(self, lead_s: float, now_s: float, num_workers: int) -> int:
+        """Rollouts that are done within ``lead_s``; none where one takes longer than that.
+
+        Never more than so many workers could do: what comes after a pause comes in a heap.
+        """
         self._forget(now_s)
         if self.rollout_s >= lead_s or not self._answers:
             return 0
         span_s = max(_LEAST_SPAN_S, now_s - self._answers[0][0])
-        return int(lead_s * self._num_answers / span_s)
+        most_per_s = max(1, num_workers) / max(self.rollout_s, 1e-6)
+        return int(lead_s * min(most_per_s, self._num_answers / span_s))
 
     def _forget(self, now_s: float) -> None:
         while self._answers and now_s - self._answers[0][0] > _WINDOW_S:

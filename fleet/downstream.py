@@ -81,6 +81,9 @@ class Downstream:
                 self.hold.take(pipe)
                 if run is not None:
                     self._declare(pipe, run)
+                    # Where only our hold has run out, its tasks are given back, too.
+                    for number in run.open_numbers:
+                        pipe.delete(keys.tasks(run.uid, number), keys.reissues(run.uid, number))
                 for run_uid, some in batches.items():
                     _queue(pipe, run_uid, some)
                 taken, *_ = await pipe.execute()

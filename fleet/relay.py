@@ -92,7 +92,8 @@ class Relay:
         """
         self._stop = stop
         try:
-            await self._persist("claim", self._downstream.hold.claim, once=True)
+            if not await self._persist("claim", self._downstream.hold.claim, once=True):
+                return
             loops = [
                 asyncio.create_task(self._persist("pull", self._puller.step)),
                 asyncio.create_task(self._persist("send", self._sender.step)),
@@ -114,9 +115,7 @@ class Relay:
             await self._downstream.close()
 
     async def _keep(self) -> None:
-        """Keep hold of the local server, and restore what it has lost."""
         if not await self._downstream.hold.keep():
-            self._notice("the machine's own Redis had lost everything: filled it again")
             await self._run.restore()
 
     async def _drain(self) -> None:
@@ -127,9 +126,12 @@ class Relay:
 
     async def _persist(
         self, what: str, step: Step, every_s: float = 0.0, *, once: bool = False
-    ) -> None:
+    ) -> bool:
         """Take ``step`` again and again until asked to stop; a server out of reach is waited for,
         longer and longer.
+
+        Returns:
+            Whether it was to be done ``once``, and is done.
         """
         wait_s = _FIRST_WAIT_S
         while not self._stop.is_set():
@@ -142,10 +144,11 @@ class Relay:
                 continue
             self._works(what)
             if once:
-                return
+                return True
             wait_s = _FIRST_WAIT_S
             if every_s:
                 await self._pause(every_s)
+        return False
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -53,7 +53,7 @@ class Follower:
         self._pin = pin
         self._trouble = trouble
         self._seen_s: dict[str, float] = {}
-        self._crew: frozenset[str] = frozenset()
+        self._crew_seen_s: dict[str, float] = {}
         self._refused_s: dict[str, float] = {}
         self._serving_since_s = self._listed_s = self._told_s = self._read_s = -float("inf")
 
@@ -70,17 +70,17 @@ class Follower:
 
     async def retract(self) -> None:
         """Nobody of us is there any more."""
-        await self._upstream.unsay([self._name, *self._seen_s], self._run.uid, self._crew)
+        await self._upstream.unsay([self._name, *self._seen_s], self._run.uid, self._crew_seen_s)
 
     async def _roll(self) -> Roll:
         try:
             return await self._downstream.roll(self._run.uid)
-        except OutOfReach:
-            return Roll({}, {})  # upstream still hears of us, and of this trouble
+        except OutOfReach:  # upstream still hears of us, and of this trouble
+            return Roll({}, {})
 
     async def _follow(self, roll: Roll, listed: bytes | None) -> None:
         serving, now_s = self._run.uid, time.monotonic()
-        runs = await self._upstream.runs(self._crew, serving)
+        runs = await self._upstream.runs(self._crew_seen_s.keys(), serving)
         runs = [run for run in runs if self._pin in (None, run.uid)]
         mine = next((run for run in runs if run.uid == serving), None)
         if mine is not None:
@@ -101,18 +101,23 @@ class Follower:
     def _chosen(self, runs: list[LiveRun], serving: str | None, now_s: float) -> str | None:
         refused = {uid for uid, until_s in self._refused_s.items() if now_s < until_s}
         return choose(
-            runs, serving, self._crew, name=self._name, refused=refused, now_s=time.time()
+            runs,
+            serving,
+            self._crew_seen_s.keys(),
+            name=self._name,
+            refused=refused,
+            now_s=time.time(),
         )
 
     async def _switch(self, run_uid: str | None, run: LiveRun | None) -> None:
-        left, left_crew = self._run.uid, self._crew
+        left, left_crew = self._run.uid, list(self._crew_seen_s)
         await self._run.switch(run_uid)
         now_s = time.monotonic()
         self._serving_since_s = self._listed_s = self._read_s = now_s
         if run is not None:
             self._run.heard(run.silence_s)
             await self._run.announce()
-        self._crew = frozenset()
+        self._crew_seen_s.clear()
         await self._upstream.unsay([], left, left_crew)
 
     async def _refuse_where_all_do(self, roll: Roll, run_uid: str | None, now_s: float) -> None:
@@ -133,13 +138,16 @@ class Follower:
         )
         crew = {name: word for name, word in roll.crew.items() if _WORKER.fullmatch(name)}
         self._run.crew_size = len(crew)
+        self._crew_seen_s.update(dict.fromkeys(crew, now_s))
         await self._upstream.say({**beats, self._name: Word(0.0, self._own())}, uid, crew)
-        gone = [name for name, seen_s in self._seen_s.items() if now_s - seen_s > _ABSENT_S]
-        left = self._crew - crew.keys()
-        self._crew = frozenset(crew)
+        # A local Redis that starts again knows nobody for a moment.
+        gone = _absent(self._seen_s, now_s)
+        left = _absent(self._crew_seen_s, now_s)
         await self._upstream.unsay(gone, uid, left)
         for name in gone:
             del self._seen_s[name]
+        for name in left:
+            del self._crew_seen_s[name]
 
     def _is_beat(self, name: str, word: Word) -> bool:
         if word.age_s > FRESH_S:
@@ -156,3 +164,7 @@ class Follower:
         )
         host = socket.gethostname()
         return encode_beat(Heartbeat(self._name, host, code_version(), relay=beat))
+
+
+def _absent(seen_s: dict[str, float], now_s: float) -> list[str]:
+    return [name for name, last_s in seen_s.items() if now_s - last_s > _ABSENT_S]

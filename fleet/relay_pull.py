@@ -145,7 +145,8 @@ class Puller:
 
     def _num_wanted(self, hungry: int, queued: int) -> int:
         """Rollouts."""
-        lead = self._pace.lead(self._lead_s, time.monotonic())
+        num_workers = max(self._run.crew_size, hungry)
+        lead = self._pace.lead(self._lead_s, time.monotonic(), num_workers)
         return num_wanted(hungry, queued * self._pace.task_size, lead)
 
     async def _wait(self) -> None:

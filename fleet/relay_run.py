@@ -40,8 +40,10 @@ class RelayRun:
         self._downstream = downstream
         self._name = name
         self._counts = counts
-        # Whoever changes what the local Redis holds of the run does so alone.
+        # Whoever changes what the local Redis holds of the run does so alone, and never waits for
+        # upstream meanwhile: that may take long.
         self._lock = asyncio.Lock()
+        self._num_changes = 0
         self._copied: set[tuple[int, str]] = set()
         self._newest = -1
         self._heard_s = 0.0
@@ -77,11 +79,11 @@ class RelayRun:
 
     async def switch(self, run_uid: str | None) -> None:
         """Serve this run, or none, from now on; what nobody has begun of the other goes back."""
+        experiment = listed = None
+        if run_uid is not None:
+            experiment = await self._upstream.experiment(run_uid)
+            listed = await self._upstream.listed(run_uid)
         async with self._lock:
-            experiment = listed = None
-            if run_uid is not None:
-                experiment = await self._upstream.experiment(run_uid)
-                listed = await self._upstream.listed(run_uid)
             await self._give_back_queued()
             # From here on only the local server can fail, and then all of it is done again.
             previous, self.uid = self.uid, None
@@ -90,6 +92,7 @@ class RelayRun:
             self.experiment = experiment
             self.open_numbers = frozenset(parse_numbers(listed))
             self._newest = max(self.open_numbers, default=-1)
+            self._num_changes += 1
             self.crew_size = 0
             if run_uid is not None:
                 await self._downstream.declare(self._declared(run_uid))
@@ -101,22 +104,27 @@ class RelayRun:
 
     async def refresh(self) -> bytes | None:
         """Read again which generations are open, and follow; what was read."""
+        uid, num_changes = self.uid, self._num_changes
+        if uid is None:
+            return None
+        listed = await self._upstream.listed(uid)
         async with self._lock:
-            if self.uid is None:
-                return None
-            listed = await self._upstream.listed(self.uid)
-            await self._follow(self.uid, listed)
-            return listed
+            # A missing key means wait; and what others have read since then is newer.
+            if listed is not None and uid == self.uid and num_changes == self._num_changes:
+                numbers = frozenset(parse_numbers(listed))
+                if numbers != self.open_numbers:
+                    await self._open(numbers)
+        return listed
 
     async def refresh_experiment(self) -> None:
         """Read the declaration again: a head that resumes may have another."""
+        uid = self.uid
+        experiment = await self._upstream.experiment(uid) if uid is not None else None
         async with self._lock:
-            if self.uid is None:
+            if uid is None or uid != self.uid or experiment in (None, self.experiment):
                 return
-            experiment = await self._upstream.experiment(self.uid)
-            if experiment is not None and experiment != self.experiment:
-                self.experiment = experiment
-                await self._downstream.declare(self._declared(self.uid))
+            self.experiment = experiment
+            await self._downstream.declare(self._declared(uid))
 
     async def copy(self, task: Task) -> bool:
         """Have the generation of ``task`` here; whether it is still wanted."""
@@ -129,28 +137,21 @@ class RelayRun:
             return False
         self._counts.bytes_down += len(data)
         self._counts.generations += 1
-        async with self._lock:
-            if task.run_uid != self.uid:
-                return False
-            listed = await self._upstream.listed(self.uid)
-            # A missing key means wait; one that leaves it out was written after the task was.
-            numbers = self.open_numbers | {task.number}
-            if listed is not None:
-                numbers = frozenset(parse_numbers(listed))
-            if task.number not in numbers:
-                await self._open(numbers)
-                return False
-            if not await self._open(numbers, (task.number, data)):
-                await self._restore()
-                return False
-            self._copied.add(name)
-            return True
+        while True:
+            num_changes = self._num_changes
+            listed = await self._upstream.listed(task.run_uid)
+            async with self._lock:
+                if task.run_uid != self.uid:
+                    return False
+                if num_changes == self._num_changes:
+                    return await self._store(task, data, listed)
 
     async def hand_down(self, queue: str, tasks: Sequence[Task]) -> None:
         """Let workers have these tasks, if their generation is here; else they go back."""
         async with self._lock:
-            here = [t for t in tasks if t.run_uid == self.uid and self._has(t)]
-            await self._put_given_back([task for task in tasks if task not in here])
+            here = [task for task in tasks if self._has(task)]
+            if len(here) < len(tasks):
+                await self._put_given_back([task for task in tasks if not self._has(task)])
             if not here:
                 return
             for task in here:
@@ -161,9 +162,12 @@ class RelayRun:
                 await self._restore()  # which gives these back, too
 
     async def restore(self) -> None:
-        """The local server has lost everything: say everything again, and give back what it had."""
+        """Where the local server has lost everything: say everything again, and give back what it
+        had.
+        """
         async with self._lock:
-            await self._restore()
+            if not await self._downstream.hold.keep():
+                await self._restore()
 
     async def leave(self) -> None:
         """Give back what nobody has begun."""
@@ -175,12 +179,19 @@ class RelayRun:
         async with self._lock:
             await self._put_given_back(tasks)
 
-    async def _follow(self, run_uid: str, listed: bytes | None) -> None:
-        if listed is None:
-            return  # a missing key means wait
-        numbers = frozenset(parse_numbers(listed))
-        if numbers != self.open_numbers:
+    async def _store(self, task: Task, data: bytes, listed: bytes | None) -> bool:
+        # A missing key means wait; one that leaves it out was written after the task was.
+        numbers = self.open_numbers | {task.number}
+        if listed is not None:
+            numbers = frozenset(parse_numbers(listed))
+        if task.number not in numbers:
             await self._open(numbers)
+            return False
+        if not await self._open(numbers, (task.number, data)):
+            await self._restore()
+            return False
+        self._copied.add((task.number, task.digest))
+        return True
 
     async def _open(
         self, now_open: frozenset[int], copied: tuple[int, bytes] | None = None
@@ -190,6 +201,7 @@ class RelayRun:
         closed = (self.open_numbers | {number for number, _ in self._copied}) - now_open
         is_stored = await self._downstream.set_open(self.uid, now_open, closed, copied)
         self.open_numbers = now_open
+        self._num_changes += 1
         self._newest = max([self._newest, *now_open])
         self._copied = {name for name in self._copied if name[0] in now_open}
         for number in closed:
@@ -197,7 +209,7 @@ class RelayRun:
         return is_stored
 
     def _has(self, task: Task) -> bool:
-        return (task.number, task.digest) in self._copied
+        return task.run_uid == self.uid and (task.number, task.digest) in self._copied
 
     async def _adopt(self, run_uid: str) -> None:
         """Go on with what an earlier relay has left here."""
@@ -214,6 +226,7 @@ class RelayRun:
         lost = self._encoded_by_run(self.in_hand.given_back(self._name))
         declared = self._declared(self.uid) if self.uid is not None else None
         await self._downstream.restore(declared, lost)
+        self._counts.notice("the machine's own Redis had lost everything: filled it again")
         await self.announce()
 
     async def _give_back_queued(self) -> None:

@@ -74,8 +74,10 @@ class Sender:
             batches = [self._checked(data, run_uid) for data in found]
             good = [data for data, one in zip(found, batches, strict=True) if one is not None]
             await self._hand_up(run_uid, good)
-            await self._downstream.drop_records(run_uid, len(found))
+            is_held = await self._downstream.drop_records(run_uid, len(found))
             self._note(batches)
+            if not is_held:  # these are others than we have sent
+                await self._run.restore()
             if len(found) == count < _MOST_BATCHES:
                 return
 

@@ -67,18 +67,25 @@ def test_a_relay_that_waits_may_stand_for_many() -> None:
 
 def test_nothing_is_held_ahead_of_long_rollouts() -> None:
     pace = Pace()
-    assert pace.lead(0.2, 0.0) == 0
+    assert pace.lead(0.2, 0.0, 99) == 0
     for i in range(100):
         pace.answered(1, 1.5, i * 0.1)
-    assert pace.lead(0.2, 10.0) == 0
+    assert pace.lead(0.2, 10.0, 99) == 0
 
 
 def test_short_rollouts_are_held_for_as_long_as_the_lead() -> None:
     pace = Pace()
     for i in range(1000):
         pace.answered(2, 0.01, i * 0.01)  # 200 a second
-    assert pace.lead(0.2, 10.0) == pytest.approx(40, rel=0.1)
-    assert pace.lead(0.2, 12.0) == 0  # and nothing when it has been quiet
+    assert pace.lead(0.2, 10.0, 2) == pytest.approx(40, rel=0.1)
+    assert pace.lead(0.2, 12.0, 2) == 0  # and nothing when it has been quiet
+
+
+def test_what_comes_in_a_heap_is_not_taken_for_speed() -> None:
+    pace = Pace()
+    for _ in range(50):
+        pace.answered(1, 0.005, 1.0)
+    assert pace.lead(0.2, 1.0, 2) == 80
 
 
 def test_the_longest_ranges_are_split_until_everybody_has_one() -> None:
