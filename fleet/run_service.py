@@ -68,6 +68,8 @@ class RunService:
         self._bulletin = bulletin
         self._broker = broker
         self._uid = experiment.run_uid
+        self._declared = encode(experiment)
+        self._is_outdated = False
         self._guard = experiment.guard
         self._evaluator = evaluator
         self._may_serve = may_serve
@@ -76,7 +78,9 @@ class RunService:
         self._wear = Wear(experiment.guard)
 
     def until_over(self) -> None:
-        """Evaluate the run's tasks until its head is gone or another run has fewer workers."""
+        """Evaluate the run's tasks until its head is gone, has declared the run otherwise, or
+        another run has fewer workers.
+        """
         open_numbers = patiently(self._broker.open_numbers, self._uid)
         newest = -1
         batch: bytes | None = None
@@ -94,9 +98,10 @@ class RunService:
                 newest = max(newest, task.number)
                 batch = self._work(task, time.monotonic() - waiting_since_s)
                 waiting_since_s = time.monotonic()
-            if task is None or time.monotonic() - looked_s > _LOOK_EVERY_S:
+            is_idle = task is None
+            if is_idle or self._is_outdated or time.monotonic() - looked_s > _LOOK_EVERY_S:
                 looked_s = time.monotonic()
-                if patiently(self._should_go, is_idle=task is None):
+                if patiently(self._should_go, is_idle=is_idle):
                     if batch is not None:
                         patiently(self._broker.send, self._uid, batch)
                     self._bulletin.show(None)
@@ -131,6 +136,8 @@ class RunService:
         return task if task.run_uid == self._uid else None
 
     def _should_go(self, *, is_idle: bool) -> bool:
+        if self._is_declared_otherwise():
+            return True
         self._broker.join(self._uid)
         runs = self._broker.live_runs()
         ours = [run for run in runs if run.uid == self._uid]
@@ -145,8 +152,21 @@ class RunService:
             return is_idle and bool(others)
         return fairer_run(self._worker, ours[0], others, time.time()) is not None
 
+    def _is_declared_otherwise(self) -> bool:
+        """Whether another head has resumed the run with other code, say: then we may not fit."""
+        data = None if self._is_outdated else self._broker.experiment(self._uid)
+        if data is not None:
+            try:
+                self._is_outdated = encode(decode(data, Experiment)) != self._declared
+            except MessageError:
+                self._is_outdated = True
+        return self._is_outdated
+
     def _work(self, task: Task, obtaining_s: float) -> bytes | None:
         """Evaluate a task; its encoded records, but for those sent on the way."""
+        is_new = (task.number, task.digest) not in self._generations
+        if is_new and patiently(self._is_declared_otherwise):
+            return self._batch(task, _returned(task, task.first), 0.0, obtaining_s)
         try:
             generation = self._generation(task)
         except MessageError as error:
@@ -202,11 +222,7 @@ class RunService:
         self, task: Task, records: list[RolloutRecord], evaluation_s: float, obtaining_s: float
     ) -> None:
         """Send what is done, give back what is not, and make room for a fresh process."""
-        first_undone = records[-1].rollout + 1
-        rest = [
-            RolloutRecord(r, task.attempt, "returned", task.copy)
-            for r in range(first_undone, task.stop)
-        ]
+        rest = _returned(task, records[-1].rollout + 1)
         batch = self._batch(task, [*records, *rest], evaluation_s, obtaining_s)
         patiently(self._broker.send, self._uid, batch)
         self._bulletin.show(None)
@@ -240,6 +256,14 @@ class RunService:
             if len(self._generations) > _KEPT_GENERATIONS:
                 self._generations.popitem(last=False)
         return generation
+
+
+def _returned(task: Task, first: int) -> list[RolloutRecord]:
+    """Of ``task``, what comes from ``first`` on is given back undone."""
+    return [
+        RolloutRecord(rollout, task.attempt, "returned", task.copy)
+        for rollout in range(first, task.stop)
+    ]
 
 
 def patiently(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

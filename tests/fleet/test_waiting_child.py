@@ -40,6 +40,9 @@ class ScriptedBroker(WorkerBroker):
         task = Task(MESSAGE_VERSION, UID, number or 0, "0" * 32, 0, 1, 0)
         return (encode(task) if number is not None else None), open_numbers
 
+    def experiment(self, run_uid: str) -> bytes | None:
+        return None  # declared a while ago
+
     def generation(self, run_uid: str, number: int) -> bytes | None:
         return None  # closed in the meantime
 
@@ -47,24 +50,16 @@ class ScriptedBroker(WorkerBroker):
 def test_a_task_of_a_generation_that_opened_meanwhile_makes_the_one_after_it_the_next() -> None:
     broker = ScriptedBroker([(0, []), (1, [0]), (2, [1])])
     slot = Slot.create()
-    experiment: Any = Experiment(
-        MESSAGE_VERSION,
-        UID,
-        "1",
-        "",
-        "",
-        None,
-        None,
-        None,
-        GuardSpec(),  # type: ignore[arg-type]
+    nothing: Any = None
+    experiment = Experiment(
+        MESSAGE_VERSION, UID, "1", "", "", nothing, nothing, nothing, GuardSpec()
     )
-    nobody: Any = None
     service = RunService(
         "w",
         Bulletin(slot),
         broker,
         experiment,
-        nobody,
+        nothing,
         may_serve=lambda uid: True,
         departure=Departure(),
     )
