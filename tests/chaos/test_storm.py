@@ -36,15 +36,19 @@ FULL = Weather(
 )
 
 
-def weather_it(folder: Path, weather: Weather, **options: Any) -> str:
+WAYS = [(True, 1), (True, 0), (False, 0)]
+
+
+def weather_it(folder: Path, weather: Weather, *words: str, **options: Any) -> str:
     """Have a run go through ``weather`` and come out as it should; what befell it."""
-    with Storm(folder, weather, *SLOW, **options) as storm:
+    with Storm(folder, weather, *SLOW, *words, **options) as storm:
         storm.rage()
         generations = storm.calm()
         result = storm.head.result()
         codes = storm.stop()
         left = storm.mark.left_running()
-        wanted = reference(folder / "calm", storm.mark, *SLOW, f"num_generations={generations}")
+        words = (*words, f"num_generations={generations}")
+        wanted = reference(folder / "calm", storm.mark, *SLOW, *words)
     for same in ("theta_sha256", "rollouts", "env_steps", "generations", "fitness_current"):
         assert result[same] == wanted[same]
     assert result["failed_rollouts"] == result["host_failures"] == 0
@@ -55,11 +59,12 @@ def weather_it(folder: Path, weather: Weather, **options: Any) -> str:
 
 
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("is_relayed", [True, False] if IS_FULL else [True])
+@pytest.mark.parametrize(("is_relayed", "overlap"), WAYS if IS_FULL else WAYS[:1])
 def test_a_run_through_every_fault_ends_with_the_theta_of_a_quiet_one(
-    tmp_path: Path, show: Any, is_relayed: bool
+    tmp_path: Path, show: Any, is_relayed: bool, overlap: int
 ) -> None:
-    show(weather_it(tmp_path, FULL if IS_FULL else SHORT, is_relayed=is_relayed))
+    weather = FULL if IS_FULL else SHORT
+    show(weather_it(tmp_path, weather, f"overlap={overlap}", is_relayed=is_relayed))
 
 
 @pytest.mark.timeout(400)
