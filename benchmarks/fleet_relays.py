@@ -18,11 +18,11 @@ from fleet.relay import Relay
 
 
 class RelaySettings(msgspec.Struct, frozen=True):
-    """The relays of one process: from ``upstream_url`` to each of ``local_urls``."""
+    """The relays of one process by name: from ``upstream_url`` to each of ``local_urls``."""
 
     run_uid: str
     upstream_url: str
-    local_urls: list[str]
+    local_urls: dict[str, str]
 
 
 class RelayReport(msgspec.Struct, frozen=True):
@@ -54,11 +54,11 @@ async def serve(settings: RelaySettings) -> RelayReport:
             settings.upstream_url,
             url,
             upstream_access=NO_ACCESS,
-            name=f"machine-{number}-relay",
+            name=name,
             run=settings.run_uid,
             notice=said.add,
         )
-        for number, url in enumerate(settings.local_urls)
+        for name, url in settings.local_urls.items()
     ]
     await asyncio.gather(*(relay.run(stop) for relay in relays))
     return RelayReport(time.process_time())

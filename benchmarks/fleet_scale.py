@@ -59,8 +59,8 @@ def head_cpu(*, quick: bool = False) -> Iterator[Figure]:
 
 
 def records(*, quick: bool = False) -> Iterator[Figure]:
-    """10 machines of 8 workers that answer at once, two generations of 20,000 rollouts open."""
-    num_machines, per_machine = (2, 2) if quick else (10, 8)
+    """4 machines of 8 workers that answer at once, two generations of 20,000 rollouts open."""
+    num_machines, per_machine = (2, 2) if quick else (4, 8)
     pop_size, generations = (200, 6) if quick else (20_000, 16)
     for through_relays in (True,) if quick else (False, True):
         fleet = Fleet((1.0,) * num_machines, per_machine, None, through_relays=through_relays)

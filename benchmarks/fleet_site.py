@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 from fleet_head import HeadSettings, Told
@@ -28,9 +28,7 @@ from fleet.parent import dying_with
 from fleet.redis_server import RedisServer
 
 _FOLDER = Path(__file__).resolve().parent
-_LEAVE_S = 30.0
-
-R = TypeVar("R")
+RELAYS_A_PROCESS = 60
 
 
 class Fleet(msgspec.Struct, frozen=True):
@@ -68,7 +66,7 @@ class Outcome(NamedTuple):
 
     told: list[Told]
     workers: WorkerReport
-    relays: RelayReport | None
+    relays: list[RelayReport]
 
 
 def run(fleet: Fleet, search: Search) -> Outcome:
@@ -82,11 +80,14 @@ def run(fleet: Fleet, search: Search) -> Outcome:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(RedisServer(port=_free_port()))
         local_urls = [server.url for _ in fleet.slowness_m]
-        relays: Helper | None = None
+        relays: list[Helper] = []
         if fleet.through_relays:
             local_urls = [stack.enter_context(RedisServer()).url for _ in fleet.slowness_m]
-            relay_settings = RelaySettings(uid, server.url, local_urls)
-            relays = stack.enter_context(helper("fleet_relays", relay_settings, folder))
+            named = [(f"machine-{number}-relay", url) for number, url in enumerate(local_urls)]
+            for first in range(0, len(named), RELAYS_A_PROCESS):
+                some = dict(named[first : first + RELAYS_A_PROCESS])
+                relay_settings = RelaySettings(uid, server.url, some)
+                relays.append(stack.enter_context(helper("fleet_relays", relay_settings, folder)))
         machines = [
             Machine(f"machine-{number}", url, fleet.workers_per_machine, slowness)
             for number, (url, slowness) in enumerate(zip(local_urls, fleet.slowness_m, strict=True))
@@ -97,7 +98,7 @@ def run(fleet: Fleet, search: Search) -> Outcome:
         return Outcome(
             told,
             workers.report(WorkerReport),
-            relays.report(RelayReport) if relays is not None else None,
+            [relay.report(RelayReport) for relay in relays],
         )
 
 
@@ -124,8 +125,9 @@ class Helper:
 
     def __init__(self, module: str, settings: object, folder: Path) -> None:
         self._module = module
-        self._report = folder / f"{module}.report"
-        given = folder / f"{module}.settings"
+        name = f"{module}-{len(list(folder.glob(f'{module}*.settings')))}"
+        self._report = folder / f"{name}.report"
+        given = folder / f"{name}.settings"
         given.write_bytes(msgspec.json.encode(settings))
         self._process = subprocess.Popen(
             [sys.executable, _FOLDER / f"{module}.py", given, self._report],

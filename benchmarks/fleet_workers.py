@@ -203,7 +203,12 @@ class SleepingWorker:
 
     def _answer_at_once(self, task: Task, obtaining_s: float) -> bytes:
         started_s = time.monotonic()
-        records = [self._record(task, rollout, 0.01) for rollout in range(task.first, task.stop)]
+        records = [
+            RolloutRecord(rollout, task.attempt, "ok", 0, rollout % 97, 10)
+            for rollout in range(task.first, task.stop)
+        ]
+        self.rollouts += len(records)
+        self.env_steps += 10 * len(records)
         return self._batch(task, records, time.monotonic() - started_s, obtaining_s)
 
     def _record(self, task: Task, rollout: int, duration_s: float) -> RolloutRecord:
