@@ -126,7 +126,7 @@ class Guard:
         """Look after the child; call it several times a second."""
         if self._process is None:
             if not self.is_done and self._clock() >= self._restarts.start_at_s:
-                self._start()
+                self._try_to_start()
             return
         code = self._process.poll()
         if code is None:
@@ -155,6 +155,15 @@ class Guard:
     def close(self) -> None:
         """Let go of the slot; the child is gone."""
         self._slot.close()
+
+    def _try_to_start(self) -> None:
+        try:
+            self._start()
+        except OSError as error:  # no memory, files or processes left: for now, maybe
+            how = f"could not be started ({error.strerror})"
+            self._last_error = f"worker {self.worker} {how}"
+            if line := self._restarts.died(self._clock(), how, in_vain=True):
+                self._hear(line)
 
     def _start(self) -> None:
         options = self._options

@@ -69,21 +69,13 @@ class KeptRelay:
         now_s = time.monotonic()
         if self._process is None:
             if now_s >= self._restarts.start_at_s:
-                self._process = WatchedProcess(
-                    "fleet.relay_process",
-                    self._arguments,
-                    hear=self._notice,
-                    environment=self._environment,
-                )
-                self._started_s = now_s
+                self._start(now_s)
         elif (code := self._process.poll()) is not None:
             how = cause_of(code)
             if code > 0 and self._process.last_line:
                 how = self._process.last_line
             self._process = None
-            in_vain = now_s - self._started_s < _STABLE_S
-            if line := self._restarts.died(now_s, how, in_vain=in_vain):
-                self._notice(line)
+            self._died(now_s, how)
 
     def stop(self) -> None:
         """Have it give back what nobody has begun, and leave."""
@@ -91,3 +83,20 @@ class KeptRelay:
             self._process.terminate()
             self._process.wait(_LEAVE_S)
             self._process = None
+
+    def _start(self, now_s: float) -> None:
+        self._started_s = now_s
+        try:
+            self._process = WatchedProcess(
+                "fleet.relay_process",
+                self._arguments,
+                hear=self._notice,
+                environment=self._environment,
+            )
+        except OSError as error:  # no memory, files or processes left: for now, maybe
+            self._died(now_s, f"could not be started ({error.strerror})")
+
+    def _died(self, now_s: float, how: str) -> None:
+        in_vain = now_s - self._started_s < _STABLE_S
+        if line := self._restarts.died(now_s, how, in_vain=in_vain):
+            self._notice(line)

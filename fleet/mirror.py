@@ -95,7 +95,7 @@ class Mirror:
         try:
             self._server = self._start()
             self._started_s = time.monotonic()
-        except EsError as error:
+        except (EsError, OSError) as error:  # OSError: no memory, files or processes left
             self._died(now_s, str(error))
 
     def _died(self, now_s: float, how: str) -> None:

@@ -106,18 +106,19 @@ class RedisServer:
         if port is not None:
             _check_free(bind, port)
         self._process: subprocess.Popen[bytes] | None = None
-        self._claim = SocketClaim(socket_path) if socket_path is not None else None
+        self._claim: SocketClaim | None = None
         # A unix socket's path may be 107 bytes long, so the folder's stays short.
         _sweep(_short_folder())
         prefix = f"{_PREFIX}{os.getpid()}-"
         self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
-        listening = self._claim.path if self._claim is not None else self._folder / "s"
-        self._unix_url = f"unix://{quote(str(listening))}"
-        self.access = settings.access
-        self.tcp_url = settings.url if port is not None else None
-        by_socket = self.tcp_url is None or socket_path is not None
-        self.url = self._unix_url if by_socket or self.tcp_url is None else self.tcp_url
         try:
+            self._claim = SocketClaim(socket_path) if socket_path is not None else None
+            listening = self._claim.path if self._claim is not None else self._folder / "s"
+            self._unix_url = f"unix://{quote(str(listening))}"
+            self.access = settings.access
+            self.tcp_url = settings.url if port is not None else None
+            by_socket = self.tcp_url is None or socket_path is not None
+            self.url = self._unix_url if by_socket or self.tcp_url is None else self.tcp_url
             self._start(binary, settings.text(self._folder, listening))
             self._wait_until_up()
         except BaseException:
