@@ -9,8 +9,9 @@ import msgspec
 
 from search.messages import Task
 
-_WINDOW_S = 0.5
-_LEAST_SPAN_S = 0.05
+_WINDOW_S = 1.0
+_LEAST_SPAN_S = 0.1
+_LONGEST_WAY_S = 1.0
 _SMOOTHING = 0.1
 
 
@@ -20,11 +21,13 @@ class Pace:
     Attributes:
         rollout_s: a worker's time in one, of late; infinite before the first answer.
         task_size: rollouts in one task, of late.
+        way_s: how long tasks are on their way once they have been asked for.
     """
 
     def __init__(self) -> None:
         self.rollout_s = float("inf")
         self.task_size = 1.0
+        self.way_s = 0.0
         self._answers: deque[tuple[float, int]] = deque()
         self._num_answers = 0
 
@@ -43,8 +46,14 @@ class Pace:
         """Learn from the size of a task."""
         self.task_size += _SMOOTHING * (task.stop - task.first - self.task_size)
 
+    def carried(self, seconds: float) -> None:
+        """Tasks were so long on their way."""
+        self.way_s += _SMOOTHING * (min(seconds, _LONGEST_WAY_S) - self.way_s)
+
     def lead(self, lead_s: float, now_s: float, num_workers: int) -> int:
-        """Rollouts that are done within ``lead_s``; none where one takes longer than that.
+        """Rollouts that are done within ``lead_s`` and while they are on their way: else a relay
+        whose way is long would starve its workers, see that they do little, and ask for less. None
+        where one takes longer than ``lead_s``.
 
         Never more than so many workers could do: what comes after a pause comes in a heap.
         """
@@ -53,7 +62,7 @@ class Pace:
             return 0
         span_s = max(_LEAST_SPAN_S, now_s - self._answers[0][0])
         most_per_s = max(1, num_workers) / max(self.rollout_s, 1e-6)
-        return int(lead_s * min(most_per_s, self._num_answers / span_s))
+        return int((lead_s + self.way_s) * min(most_per_s, self._num_answers / span_s))
 
     def _forget(self, now_s: float) -> None:
         while self._answers and now_s - self._answers[0][0] > _WINDOW_S:

@@ -78,8 +78,10 @@ class Puller:
         first = self._checked(data, queues[queue])
         if first is not None:
             self._look_in_s = _LOOK_SOON_S
-            is_fresh = time.monotonic() - looked_s < _FRESH_S
-            await self._bring(queue, first, look if is_fresh else None)
+            taken_s = time.monotonic()
+            await self._bring(queue, first, look if taken_s - looked_s < _FRESH_S else None)
+            # Taking may have been waiting; sending is as far.
+            self._pace.carried(time.monotonic() - taken_s + self._counts.sending_s)
 
     async def _bring(self, queue: str, first: Task, look: tuple[int, int] | None) -> None:
         """Hand ``first`` down, and others of its queue with it.
