@@ -127,7 +127,9 @@ class RelayRun:
             await self._downstream.declare(self._declared(uid))
 
     async def copy(self, task: Task) -> bool:
-        """Have the generation of ``task`` here; whether it is still wanted."""
+        """Have the generation of ``task`` here; whether it is. Where not, the task has gone back,
+        or nobody wants it any more.
+        """
         name = task.number, task.digest
         if name in self._copied:
             return True
@@ -142,6 +144,7 @@ class RelayRun:
             listed = await self._upstream.listed(task.run_uid)
             async with self._lock:
                 if task.run_uid != self.uid:
+                    await self._put_given_back([task])
                     return False
                 if num_changes == self._num_changes:
                     return await self._store(task, data, listed)
@@ -188,7 +191,8 @@ class RelayRun:
             await self._open(numbers)
             return False
         if not await self._open(numbers, (task.number, data)):
-            await self._restore()
+            self.in_hand.add(task)
+            await self._restore()  # which gives it back, too
             return False
         self._copied.add((task.number, task.digest))
         return True
