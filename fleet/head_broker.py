@@ -13,6 +13,7 @@ from fleet import keys
 from fleet.connection import Client
 from fleet.heartbeat import redis_time_s
 from fleet.run_report import LIFETIME_S, RunReport, encode_report
+from fleet.worker_broker import CREW_FRESH_S
 from search.messages import Task, encode
 
 CLOSED_WORD_S = 60
@@ -53,8 +54,12 @@ class HeadBroker:
         self.beat()
 
     def beat(self) -> None:
-        """Say that the run's head is alive."""
-        self._client.zadd(keys.RUNS, {self._uid: redis_time_s(self._client)})
+        """Say that the run's head is alive, and forget workers that have not been heard of."""
+        now_s = redis_time_s(self._client)
+        with self._client.pipeline(transaction=False) as pipe:
+            pipe.zadd(keys.RUNS, {self._uid: now_s})
+            pipe.zremrangebyscore(keys.crew(self._uid), "-inf", now_s - CREW_FRESH_S)
+            pipe.execute()
 
     def list_open(self, now_open: str) -> None:
         """Say which generations are open."""

@@ -23,8 +23,9 @@ es:<uid>:tasks:<n>        list    head                relays, workers while n is
 es:<uid>:reissues:<n>     list    head                relays, workers while n is open
 es:<uid>:records          list    workers, relays,    head            the run; an hour unread
                                   supervisors
-es:<uid>:crew             zset    relays, workers     relays, workers worker, scored by when it last
-                                                                      asked for work; an hour
+es:<uid>:crew             zset    relays, workers,    relays, workers worker, scored by when it last
+                                  supervisors                         asked for work; the head drops
+                                                                      who has not lately
 es:<uid>:report           string  head                status          `RunReport`; an hour
 es:relay                  string  relay               the same relay  in a relay's own Redis only:
                                                                       its lock, and the proof that

@@ -130,7 +130,7 @@ class Supervisor:
 
 def machine_name() -> str:
     """Of this process on this machine; no other has it, not even on a copy of the machine."""
-    return f"{_plain(socket.gethostname())}-{os.getpid()}-{secrets.token_hex(2)}"
+    return f"{_plain(socket.gethostname())}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def _plain(name: str) -> str:
