@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from chaos_head import SLOW, Head, reference
 from chaos_machine import INCLUDE, ROOT, Command, kept
+from conditions import IS_FULL
 from heads_redis import free_port
 from networks import Networks, Place
 from own_processes import Mark
@@ -62,9 +63,11 @@ def commands_of(
 
 
 @pytest.mark.timeout(240)
-def test_two_relays_and_three_machines_come_to_the_same_theta(tmp_path: Path) -> None:
+@pytest.mark.parametrize("overlap", [1, 0] if IS_FULL else [1])
+def test_two_relays_and_three_machines_come_to_the_same_theta(tmp_path: Path, overlap: int) -> None:
     mark = Mark()
-    wanted = reference(tmp_path / "calm", mark, *RUN)
+    run = (*RUN, f"overlap={overlap}")
+    wanted = reference(tmp_path / "calm", mark, *run)
     with ExitStack() as stack:
         stack.callback(mark.end_all)
         networks = stack.enter_context(Networks(3))
@@ -78,7 +81,7 @@ def test_two_relays_and_three_machines_come_to_the_same_theta(tmp_path: Path) ->
         stack.enter_context(kept(*commands_of(tmp_path, sockets, networks, mark, port)))
         wait_for(lambda: num_workers(url) == 4, "the workers of all three machines")
         where = (f"redis_url={url}", "workers=0")
-        head = Head(tmp_path / "runs", mark, *RUN, *where, environment=FOR_HEAD)
+        head = Head(tmp_path / "runs", mark, *run, *where, environment=FOR_HEAD)
         stack.callback(head.end)
         head.start()
         result = head.result()

@@ -1,4 +1,4 @@
-"""One theta_sha256: however many workers, on whatever machines, with whatever overlap."""
+"""One theta_sha256, however many workers and with whatever overlap; machines: `test_networks`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 from chaos_head import SLOW, Head, reference
-from chaos_machine import Machine
 from conditions import IS_FULL
-from heads_redis import HeadsRedis
 from own_processes import Mark
 
 RUN = (*SLOW, "num_generations=4")
@@ -72,18 +70,3 @@ def test_the_number_of_workers_changes_no_bit_whatever_the_overlap(
 ) -> None:
     words = (f"workers={workers}", f"overlap={overlap}")
     assert run_of(tmp_path, mark, *words) == same_of(wanted(overlap))
-
-
-@pytest.mark.parametrize("overlap", [1, 0] if IS_FULL else [1])
-def test_relays_change_no_bit(tmp_path: Path, mark: Mark, wanted: Wanted, overlap: int) -> None:
-    redis = HeadsRedis()
-    machines = [Machine(redis.url, tmp_path / f"machine-{n}.log", mark) for n in range(2)]
-    try:
-        for machine in machines:
-            machine.tend()
-        words = (f"redis_url={redis.url}", "workers=0", f"overlap={overlap}")
-        assert run_of(tmp_path / "runs", mark, *words) == same_of(wanted(overlap))
-    finally:
-        codes = [machine.stop() for machine in machines]
-        redis.stop()
-    assert codes == [0, 0]
