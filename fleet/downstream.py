@@ -15,7 +15,7 @@ from fleet.access import NO_ACCESS, Access
 from fleet.connection import without_password
 from fleet.head_broker import CLOSED_WORD_S
 from fleet.open_numbers import format_numbers
-from fleet.relay_client import asking, open_client
+from fleet.relay_client import Notice, Reach, ignore, open_client
 from fleet.relay_hold import WHILE_HELD, Hold
 from fleet.upstream import Word
 from fleet.worker_broker import CREW_FRESH_S, UNREAD_S
@@ -58,12 +58,14 @@ class Downstream:
 
     Args:
         url, access: where it is, and how one gets in.
+        notice: where a line for people goes.
     """
 
-    def __init__(self, url: str, access: Access = NO_ACCESS) -> None:
+    def __init__(self, url: str, access: Access = NO_ACCESS, notice: Notice = ignore) -> None:
         self.shown = without_password(url)
+        self.reach = Reach(self.shown, notice)
         self._client = open_client(url, access, answer_s=_ANSWER_S)
-        self.hold = Hold(self._client, self.shown)
+        self.hold = Hold(self._client, self.reach)
         self._waiting = 0
 
     async def close(self) -> None:
@@ -76,7 +78,7 @@ class Downstream:
         Args:
             batches: records by run that go up as if they came from workers.
         """
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=True) as pipe:
                 self.hold.take(pipe)
                 if run is not None:
@@ -92,14 +94,14 @@ class Downstream:
 
     async def declare(self, run: Declared) -> None:
         """Make ``run`` known here."""
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=True) as pipe:
                 self._declare(pipe, run)
                 await pipe.execute()
 
     async def announce(self, run_uid: str | None, silence_s: float, *, alone: bool = False) -> None:
         """The head of ``run_uid`` beat ``silence_s`` ago; ``alone``: no other run is here."""
-        with asking(self.shown):
+        with self.reach.asking():
             seconds, microseconds = await self._client.time()
             beat_s = float(seconds) + float(microseconds) / 1e6 - silence_s
             async with self._client.pipeline(transaction=True) as pipe:
@@ -126,7 +128,7 @@ class Downstream:
             Whether we still held the server.
         """
         stored: Sequence[Any] = ()
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=True) as pipe:
                 _say_open(pipe, run_uid, numbers)
                 for number in closed:
@@ -149,7 +151,7 @@ class Downstream:
 
     async def look(self, run_uid: str, numbers: Collection[int]) -> Look:
         """How much work there is, and who waits for some."""
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.info("clients")
                 for number in numbers:
@@ -162,7 +164,7 @@ class Downstream:
 
     async def tasks(self, run_uid: str, number: int) -> list[bytes]:
         """Encoded tasks of a generation that nobody has begun."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] = []
             for queue in (keys.reissues(run_uid, number), keys.tasks(run_uid, number)):
                 found += await self._client.lrange(queue, 0, -1)
@@ -170,7 +172,7 @@ class Downstream:
 
     async def take_back(self, run_uid: str, number: int) -> list[bytes]:
         """As `tasks`, and take them away."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] = []
             for queue in (keys.reissues(run_uid, number), keys.tasks(run_uid, number)):
                 while some := await self._client.lpop(queue, _CHUNK):
@@ -179,14 +181,14 @@ class Downstream:
 
     async def generation(self, run_uid: str, number: int) -> bytes | None:
         """A generation that an earlier relay has left."""
-        with asking(self.shown):
+        with self.reach.asking():
             data: bytes | None = await self._client.get(keys.generation(run_uid, number))
         return data
 
     async def await_records(self, run_uid: str, patience_s: float) -> bool:
         """Wait for records without taking any; whether there are some."""
         key = keys.records(run_uid)
-        with asking(self.shown):
+        with self.reach.asking():
             self._waiting += 1
             try:
                 # From its head to its head: a wait that leaves the list as it is.
@@ -197,7 +199,7 @@ class Downstream:
 
     async def records(self, run_uid: str, count: int) -> list[bytes]:
         """The oldest encoded batches, which stay there."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] = await self._client.lrange(keys.records(run_uid), 0, count - 1)
         return found
 
@@ -208,21 +210,21 @@ class Downstream:
     async def put_records(self, run_uid: str, batches: Sequence[bytes]) -> None:
         """Queue records as if a worker had sent them."""
         if batches:
-            with asking(self.shown):
+            with self.reach.asking():
                 async with self._client.pipeline(transaction=True) as pipe:
                     _queue(pipe, run_uid, batches)
                     await pipe.execute()
 
     async def runs_with_records(self) -> list[str]:
         """Uids of all runs that have records here, those that are over too."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] = await self._client.keys(keys.records("*"))
         uids = (name.decode(errors="replace").split(":")[1] for name in found)
         return [uid for uid in uids if is_run_uid(uid)]
 
     async def sweep(self, run_uid: str | None, open_numbers: Collection[int]) -> None:
         """Drop what is left of other runs, and of generations of this one that are not open."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] = await self._client.keys(keys.EVERYTHING)
             for name in found:
                 _, uid, kind, *rest = [*name.decode(errors="replace").split(":"), "", ""]
@@ -238,7 +240,7 @@ class Downstream:
 
     async def roll(self, run_uid: str | None) -> Roll:
         """Who has been heard of here lately."""
-        with asking(self.shown):
+        with self.reach.asking():
             seconds, microseconds = await self._client.time()
             now_s = float(seconds) + float(microseconds) / 1e6
             listed = await self._client.zrange(keys.MACHINES, 0, -1, withscores=True)

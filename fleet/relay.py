@@ -62,9 +62,8 @@ class Relay:
         run: str | None = None,
         notice: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._upstream = Upstream(upstream_url, upstream_access)
-        self._downstream = Downstream(local_url, local_access)
-        self._notice = notice
+        self._upstream = Upstream(upstream_url, upstream_access, notice)
+        self._downstream = Downstream(local_url, local_access, notice)
         self.counts = RelayCounts(notice)
         self._run = RelayRun(self._upstream, self._downstream, name, self.counts)
         self._stop = asyncio.Event()
@@ -138,11 +137,11 @@ class Relay:
             try:
                 await step()
             except OutOfReach as error:
-                self._fails(what, error)
+                self._troubles[what] = error
                 await self._pause(wait_s)
                 wait_s = min(_LONGEST_WAIT_S, 2 * wait_s)
                 continue
-            self._works(what)
+            self._troubles.pop(what, None)
             if once:
                 return True
             wait_s = _FIRST_WAIT_S
@@ -153,19 +152,6 @@ class Relay:
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
-
-    def _fails(self, what: str, error: OutOfReach) -> None:
-        is_news = all(other.server != error.server for other in self._troubles.values())
-        self._troubles[what] = error
-        if is_news:
-            self._notice(f"{error}: trying again, workers go on with what they have")
-
-    def _works(self, what: str) -> None:
-        error = self._troubles.pop(what, None)
-        if error is None:
-            return
-        if all(other.server != error.server for other in self._troubles.values()):
-            self._notice(f"Redis at {error.server} is there again")
 
     def _trouble(self) -> str:
         return str(next(iter(self._troubles.values()), ""))

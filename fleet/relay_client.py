@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from errors import ConfigError
 from fleet.access import NO_ACCESS, Access
 from fleet.connection import without_password
+
+_MOST_REFUSALS = 20
+
+Notice = Callable[[str], None]
+
+
+def ignore(line: str) -> None:
+    """A notice that nobody reads."""
 
 
 class OutOfReach(Exception):
@@ -49,11 +57,41 @@ def open_client(url: str, access: Access = NO_ACCESS, *, answer_s: float) -> Any
         ) from None
 
 
-@contextmanager
-def asking(server: str) -> Iterator[None]:
-    """Turn whatever a client of ``server`` raises into `OutOfReach`."""
-    try:
-        yield
-    except (RedisError, OSError, EOFError) as error:
+class Reach:
+    """Whether a server is to be had, of which people are told when it changes.
+
+    Args:
+        server: its URL without a password.
+        notice: where a line for people goes.
+    """
+
+    def __init__(self, server: str, notice: Notice) -> None:
+        self.server = server
+        self._notice = notice
+        self._is_away = False
+        self._refusals: set[str] = set()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Turn whatever a client of the server raises into `OutOfReach`."""
+        try:
+            yield
+        except ResponseError as error:  # it is there, and does not do what we ask
+            away = self._error(error)
+            if str(away) not in self._refusals and len(self._refusals) < _MOST_REFUSALS:
+                self._refusals.add(str(away))
+                self._notice(f"{away}: trying again")
+            raise away from None
+        except (RedisError, OSError, EOFError) as error:
+            away = self._error(error)
+            if not self._is_away:
+                self._is_away = True
+                self._notice(f"{away}: trying again, workers go on with what they have")
+            raise away from None
+        if self._is_away:
+            self._is_away = False
+            self._notice(f"Redis at {self.server} is there again")
+
+    def _error(self, error: Exception) -> OutOfReach:
         why = " ".join(str(error).split()) or type(error).__name__
-        raise OutOfReach(server, why) from None
+        return OutOfReach(self.server, why)

@@ -17,7 +17,7 @@ import psutil
 
 from errors import ResourceExhausted
 from fleet import keys
-from fleet.relay_client import asking
+from fleet.relay_client import Reach
 
 HOLD_S = 5
 _LOOK_AGAIN_S = 0.25
@@ -41,12 +41,12 @@ class Hold:
 
     Args:
         client: of the server.
-        shown: what to call the server.
+        reach: of the server.
     """
 
-    def __init__(self, client: Any, shown: str) -> None:
+    def __init__(self, client: Any, reach: Reach) -> None:
         self._client = client
-        self._shown = shown
+        self._reach = reach
         self._token = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}".encode()
 
     async def claim(self) -> None:
@@ -58,7 +58,7 @@ class Hold:
         """
         least_ms = float("inf")
         while True:
-            with asking(self._shown):
+            with self._reach.asking():
                 if await self._client.set(keys.RELAY, self._token, nx=True, ex=HOLD_S):
                     return
                 holder: bytes | None = await self._client.get(keys.RELAY)
@@ -78,7 +78,7 @@ class Hold:
         Raises:
             ResourceExhausted: another relay has it.
         """
-        with asking(self._shown):
+        with self._reach.asking():
             found: bytes = await self._client.eval(_KEEP, 1, keys.RELAY, self._token, HOLD_S)
         if found == b"taken":
             await self.refuse()
@@ -106,17 +106,17 @@ class Hold:
         Raises:
             ResourceExhausted: always.
         """
-        with asking(self._shown):
+        with self._reach.asking():
             holder: bytes = await self._client.get(keys.RELAY) or b""
         host, pid, *_ = [*holder.decode(errors="replace").split(), "?", "?"]
         raise ResourceExhausted(
-            f"another relay is at work on {self._shown} (process {pid} on {host}): stop that one, "
-            "or give this one another --relay_socket_path"
+            f"another relay is at work on {self._reach.server} (process {pid} on {host}): "
+            "stop that one, or give this one another --relay_socket_path"
         )
 
     async def _run(self, text: str, other_keys: Sequence[str], *arguments: Any) -> bool:
         count = 1 + len(other_keys)
-        with asking(self._shown):
+        with self._reach.asking():
             found = await self._client.eval(text, count, keys.RELAY, *other_keys, *arguments)
         return bool(found)
 

@@ -61,8 +61,8 @@ class Puller:
 
     async def step(self) -> None:
         """Take and hand down what is wanted now, or wait a while for something to be."""
-        queues = self._run.queues
-        if not queues or self._run.experiment is None:
+        uid, queues = self._run.uid, self._run.queues
+        if uid is None or self._run.experiment is None:
             await asyncio.sleep(_NO_RUN_S)
             return
         self._stirred.clear()
@@ -75,7 +75,7 @@ class Puller:
         if found is None:
             return
         queue, data = found
-        first = self._checked(data, queues[queue])
+        first = self._checked(data, uid, queues[queue])
         if first is not None:
             self._look_in_s = _LOOK_SOON_S
             taken_s = time.monotonic()
@@ -101,7 +101,7 @@ class Puller:
         if count > 0 and not self._is_stopping():
             with suppress(OutOfReach):  # the next step will see
                 found = await self._upstream.take(queue, min(count, _MOST_AT_ONCE))
-                checked = [self._checked(data, first.number) for data in found]
+                checked = [self._checked(data, first.run_uid, first.number) for data in found]
                 tasks += [task for task in checked if task is not None]
         await self._patiently_handed_down(queue, split(tasks, hungry))
 
@@ -159,12 +159,12 @@ class Puller:
         except TimeoutError:
             self._look_in_s = min(_LOOK_LATE_S, 4 * self._look_in_s)
 
-    def _checked(self, data: bytes, number: int) -> Task | None:
+    def _checked(self, data: bytes, run_uid: str, number: int) -> Task | None:
         try:
             task = decode(data, Task)
         except MessageError as error:
             self._counts.refuse(error)
             return None
         self._counts.bytes_down += len(data)
-        is_ours = task.run_uid == self._run.uid and task.number == number
-        return task if is_ours else None
+        # We may serve another run by now, to which it is to go back: not to be dropped for that.
+        return task if (task.run_uid, task.number) == (run_uid, number) else None

@@ -12,7 +12,7 @@ from fleet import keys
 from fleet.access import Access
 from fleet.connection import without_password
 from fleet.heartbeat import LIFETIME_S
-from fleet.relay_client import asking, open_client
+from fleet.relay_client import Notice, Reach, ignore, open_client
 from fleet.worker_broker import CREW_FRESH_S, HEAD_GONE_S, UNREAD_S, LiveRun
 from search.messages import is_run_uid
 
@@ -33,10 +33,12 @@ class Upstream:
 
     Args:
         url, access: where it is, and how one gets in.
+        notice: where a line for people goes.
     """
 
-    def __init__(self, url: str, access: Access) -> None:
+    def __init__(self, url: str, access: Access, notice: Notice = ignore) -> None:
         self.shown = without_password(url)
+        self.reach = Reach(self.shown, notice)
         self._client = open_client(url, access, answer_s=_ANSWER_S)
         self._transfers = open_client(url, access, answer_s=_TRANSFER_S)
 
@@ -51,7 +53,7 @@ class Upstream:
         Args:
             ours: the workers behind us, whom `LiveRun.num_workers` leaves out.
         """
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.time()
                 pipe.zrangebyscore(keys.RUNS, "-inf", "+inf", withscores=True)
@@ -79,19 +81,19 @@ class Upstream:
 
     async def experiment(self, run_uid: str) -> bytes | None:
         """The run's encoded declaration."""
-        with asking(self.shown):
+        with self.reach.asking():
             data: bytes | None = await self._client.get(keys.experiment(run_uid))
         return data
 
     async def listed(self, run_uid: str) -> bytes | None:
         """Which generations are open, as `fleet.open_numbers` writes it."""
-        with asking(self.shown):
+        with self.reach.asking():
             data: bytes | None = await self._client.get(keys.open_generations(run_uid))
         return data
 
     async def generation(self, run_uid: str, number: int) -> bytes | None:
         """An open generation, encoded."""
-        with asking(self.shown):
+        with self.reach.asking():
             data: bytes | None = await self._transfers.get(keys.generation(run_uid, number))
         return data
 
@@ -100,19 +102,19 @@ class Upstream:
 
         Never cancel it: a task may be on its way.
         """
-        with asking(self.shown):
+        with self.reach.asking():
             found = await self._client.blpop(list(queues), timeout=patience_s)
         return (found[0].decode(), found[1]) if found is not None else None
 
     async def take(self, queue: str, count: int) -> list[bytes]:
         """Take up to ``count`` tasks that are there."""
-        with asking(self.shown):
+        with self.reach.asking():
             found: list[bytes] | None = await self._client.lpop(queue, count)
         return found or []
 
     async def send(self, run_uid: str, batches: Sequence[bytes]) -> None:
         """Hand records up."""
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=False) as pipe:
                 pipe.rpush(keys.records(run_uid), *batches)
                 pipe.expire(keys.records(run_uid), UNREAD_S)
@@ -122,7 +124,7 @@ class Upstream:
         self, beats: Mapping[str, Word], run_uid: str | None, crew: Mapping[str, Word]
     ) -> None:
         """Hand up heartbeats by machine, and ``crew`` as workers of the run."""
-        with asking(self.shown):
+        with self.reach.asking():
             seconds, microseconds = await self._client.time()
             now_s = float(seconds) + float(microseconds) / 1e6
             async with self._client.pipeline(transaction=False) as pipe:
@@ -143,7 +145,7 @@ class Upstream:
         """These machines are gone, and these workers serve the run no more."""
         if not machines and not (run_uid is not None and crew):
             return
-        with asking(self.shown):
+        with self.reach.asking():
             async with self._client.pipeline(transaction=False) as pipe:
                 if machines:
                     pipe.zrem(keys.MACHINES, *machines)

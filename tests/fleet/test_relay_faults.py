@@ -179,9 +179,9 @@ def test_a_heads_redis_that_loses_everything_costs_nothing_but_time(site: Site, 
 
         collect(pool, generation, meanwhile=at(0.3, generation.num_rollouts, lose))
         if how == "killed":
-            wait_for(lambda: len(relay.notices) == 2, "the good news")
             assert "out of reach" in relay.notices[0]
-            assert "there again" in relay.notices[1]
+            wait_for(lambda: "there again" in relay.notices[-1], "the good news")
+            assert len(relay.notices) <= 4
 
 
 def test_workers_go_on_while_upstream_is_away_and_their_records_wait(site: Site) -> None:
