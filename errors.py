@@ -85,6 +85,15 @@ class VersionMismatch(MessageError):
     """The other side runs another version."""
 
 
+def in_options(error: EsError) -> str:
+    """What ``error`` says, for a command whose settings are options and no ``name=value``.
+
+    >>> in_options(ConfigError("no folder was named: add include=FOLDER"))
+    'no folder was named: add --include FOLDER'
+    """
+    return str(error).replace("include=FOLDER", "--include FOLDER")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A phrase naming the close matches of ``name`` among ``known``, or an empty string.
 

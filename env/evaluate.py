@@ -21,7 +21,7 @@ import numpy as np
 from env import registry
 from env.gait_file import Gait, write_gait
 from env.subject import Subject, subject_of
-from errors import EsError, RunError
+from errors import EsError, RunError, in_options
 from fleet.pools import Site, open_pool
 from policy.actor import build_actor
 from policy.parameters import initial_theta
@@ -217,7 +217,7 @@ def main(
             write_gait(save, _scored_gait(test.gait, scores))
             click.echo(f"kept in {save}")
     except EsError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
 
 

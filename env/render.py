@@ -26,7 +26,7 @@ from env.gait_file import Gait
 from env.playback import Notice, Playback, Shown
 from env.spec import EnvSpec
 from env.subject import Subject, subject_of
-from errors import ConfigError, EsError
+from errors import ConfigError, EsError, in_options
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
@@ -266,7 +266,7 @@ def main(
         show = Show(num_episodes, max_ep_length, sleep, options, out, sto, in_window)
         perform(subject, show, include=include, notice=click.echo)
     except EsError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,14 +22,16 @@ from urllib.parse import quote
 
 import click
 
-from errors import ConfigError, EsError
-from fleet.access import Access, access_given, mirror_access_given
+from errors import AccessRefused, ConfigError, EsError
+from fleet.access import MIRROR_VARIABLE, Access
 from fleet.connection import connect, url_of, url_or_default, without_password
-from fleet.find_access import find_access
+from fleet.credentials import Given, credentials_for, given_for_server
+from fleet.find_access import find_access, find_mirror_access
 from fleet.guard import ChildOptions
+from fleet.invitation import invitation_of_workers
 from fleet.kept_relay import KeptRelay
-from fleet.machine import await_server, behind_a_relay, keep
-from fleet.mirror import Mirror
+from fleet.machine import TEND_EVERY_S, await_server, behind_a_relay, keep
+from fleet.mirror import Below, Mirror
 from fleet.provision import num_cores
 from fleet.runtime_folder import runtime_folder
 from fleet.supervisor import Supervisor, machine_name
@@ -38,6 +41,8 @@ _SOCKET = "redis"
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _AT_ONCE = 130
+_PORT = 6379
+_NAMED_S = 1.0
 
 Command = Callable[..., None]
 
@@ -98,7 +103,7 @@ _MASTER = together(
     option("--master_host", default="127.0.0.1", show_default=True, metavar="HOST|URL",
            help="Where the head's Redis is; as a URL, also another machine's."),
     option("--master_port", default=6379, show_default=True, type=click.IntRange(1, 65535)),
-    option("--no_tls", is_flag=True, help="Speak plainly with a host beyond this machine."),
+    option("--no_tls", is_flag=True, help="Speak plainly with hosts beyond this machine."),
     _ACCESS,
 )  # fmt: skip
 _SOCKET_PATH = option(
@@ -106,6 +111,26 @@ _SOCKET_PATH = option(
     help="Unix socket for this machine's own Redis.  [default: in a private folder]",
 )  # fmt: skip
 _RUN = option("--run", metavar="UID", callback=_run_uid, help="Serve only this run.")
+_SERVE = together(
+    option("--serve_bind", metavar="ADDRESS",
+           help="Let machines below use this one as it uses the head's; 0.0.0.0 is all addresses."),
+    option("--serve_port", type=click.IntRange(1, 65535),
+           help=f"Port for --serve_bind.  [default: {_PORT}]"),
+)  # fmt: skip
+_LISTEN = together(
+    option("--bind", metavar="ADDRESS",
+           help="Listen there too, for machines below; 0.0.0.0 is all addresses."),
+    option("--port", type=click.IntRange(1, 65535),
+           help=f"Port for --bind, by itself on 127.0.0.1.  [default: {_PORT}]"),
+    option("--password_file", type=_FILE,
+           help="File of mode 0600 with this Redis's password, written if missing; also "
+                "ES_REDIS_PASSWORD."),
+    option("--worker_password_file", type=_FILE,
+           help="The same for user `worker`; also ES_REDIS_WORKER_PASSWORD."),
+    option("--tls_cert", type=_FILE, help="Certificate, PEM.  [default: self-signed]"),
+    option("--tls_key", type=_FILE, help="Its key, PEM."),
+    option("--no_tls", is_flag=True, help="Speak plainly although other machines listen."),
+)  # fmt: skip
 _WORKERS = together(
     option("--num_workers", type=click.IntRange(min=1),
            help="Worker processes.  [default: one a core]"),
@@ -141,7 +166,7 @@ def start_workers(
     options = _options(url, access, given)
     count = num_workers or num_cores()
     if force_relay:
-        _serve_behind_a_relay(options, None, count, stop)
+        _serve_behind_a_relay(options, None, count, stop, None)
         return
     connect(url, access=access).close()
     _say(f"{_workers(count)} on {without_password(url)}; Ctrl-C ends them")
@@ -153,12 +178,15 @@ def start_workers(
 @_MASTER
 @_SOCKET_PATH
 @_WORKERS
+@_SERVE
 def workers_command(
     master_host: str,
     master_port: int,
     no_tls: bool,
     relay_socket_path: Path | None,
     num_workers: int | None,
+    serve_bind: str | None,
+    serve_port: int | None,
     **given: Any,
 ) -> None:
     """Make this machine part of a fleet.
@@ -166,12 +194,16 @@ def workers_command(
     Starts a Redis of its own, a relay to the head's and workers, and starts again what dies. Waits
     for a head that is not there yet; Ctrl-C gives back what is in hand, a second one does not wait
     for that.
+
+    With --serve_bind other machines get their work here and need not reach the head. Says what to
+    type there, and makes and keeps the passwords and the certificate that this takes.
     """
     url = url_of(master_host, master_port, no_tls=no_tls)
     access = _access(url, given)
     stop = Stop()
     options = _options(url, access, given)
-    _serve_behind_a_relay(options, relay_socket_path, num_workers or num_cores(), stop)
+    below = _below(serve_port, serve_bind, Given(no_tls=no_tls))
+    _serve_behind_a_relay(options, relay_socket_path, num_workers or num_cores(), stop, below)
 
 
 @cli.command("run-relay")
@@ -179,7 +211,8 @@ def workers_command(
 @option("--relay_socket_path", required=True, type=click.Path(path_type=Path),
         help="Unix socket that run-mirror serves.")  # fmt: skip
 @option("--mirror_password_file", type=_FILE,
-        help="File of mode 0600 with run-mirror's password; also ES_MIRROR_PASSWORD.")  # fmt: skip
+        help="File of mode 0600 with run-mirror's password, where it does not keep it itself; "
+             "also ES_MIRROR_PASSWORD.")  # fmt: skip
 @_RUN
 def run_relay(
     master_host: str,
@@ -195,12 +228,13 @@ def run_relay(
     access = _access(url, given)
     stop = Stop()
     local_url = f"unix://{quote(str(relay_socket_path.absolute()))}"
-    local_access = mirror_access_given(mirror_password_file)
-    for one, how in ((local_url, local_access), (url, access)):
-        client = await_server(one, how, _say, stop)
-        if client is None:
-            return
-        client.close()
+    local_access = _await_mirror(local_url, mirror_password_file, stop)
+    if local_access is None:
+        return
+    upstream = await_server(url, access, _say, stop)
+    if upstream is None:
+        return
+    upstream.close()
     name = f"{machine_name()}-relay"
     _say(f"relay from {without_password(url)} to {relay_socket_path}; Ctrl-C ends it")
     relay = KeptRelay(
@@ -211,37 +245,77 @@ def run_relay(
 
 @cli.command("run-mirror")
 @_SOCKET_PATH
-@option("--port", type=click.IntRange(1, 65535), help="Listen at this port too, for other relays.")
-@option("--bind", default="127.0.0.1", show_default=True, help="Address for --port.")
-@option("--no_tls", is_flag=True, help="Speak plainly although --bind is not this machine alone.")
-@option("--password_file", type=_FILE,
-        help="File of mode 0600 with --port's password; also ES_REDIS_PASSWORD.")  # fmt: skip
+@_LISTEN
 def run_mirror(
-    relay_socket_path: Path | None,
-    port: int | None,
-    bind: str,
-    no_tls: bool,
-    password_file: Path | None,
+    relay_socket_path: Path | None, port: int | None, bind: str | None, **given: Any
 ) -> None:
-    """Serve this machine's own Redis, for run-relay."""
+    """Serve this machine's own Redis, for run-relay.
+
+    With --bind machines below may use it as they would the head's. It then speaks TLS there, and
+    makes and keeps the passwords and the certificate that are not given.
+    """
     stop = Stop()
-    password = access_given(password_file=password_file).password if port is not None else None
+    below = _below(port, bind, given_for_server(**given))
     with _socket(relay_socket_path, stop) as path:
-        mirror = Mirror(path, _say, port=port, bind=bind, password=password, no_tls=no_tls)
+        mirror = Mirror(path, _say, below)
+        _invite(below)
         too = f" and {mirror.tcp_url}" if mirror.tcp_url is not None else ""
         _say(f"Redis at {path}{too}; Ctrl-C ends it")
         keep([mirror], stop)
 
 
+def _below(port: int | None, bind: str | None, given: Given) -> Below | None:
+    if port is None and bind is None:
+        return None
+    port, bind = port or _PORT, bind or "127.0.0.1"
+    return Below(port, bind, credentials_for(bind, port, given), given.no_tls)
+
+
+def _invite(below: Below | None) -> None:
+    if below is not None:
+        words = below.bind, below.port, below.credentials
+        for line in invitation_of_workers(*words, whose="this machine's own"):
+            _say(line)
+
+
+def _await_mirror(url: str, password_file: Path | None, stop: Stop) -> Access | None:
+    """The way into the Redis of a `run-mirror`, which may not be up yet, and says what that is only
+    a moment after; ``None`` where asked to stop.
+    """
+    refused_s = 0.0
+    while True:
+        access = find_mirror_access(url, password_file)
+        try:
+            client = await_server(url, access, _say, stop)
+        except AccessRefused:
+            refused_s = refused_s or time.monotonic()
+            if access.password is None and time.monotonic() - refused_s < _NAMED_S:
+                time.sleep(TEND_EVERY_S)
+                continue
+            raise AccessRefused(
+                f"Redis at {url} wants its own password: run-mirror keeps it where it makes it, "
+                f"else set {MIRROR_VARIABLE} or --mirror_password_file to what it was given"
+            ) from None
+        if client is None:
+            return None
+        client.close()
+        return access
+
+
 def _serve_behind_a_relay(
-    options: ChildOptions, socket_path: Path | None, count: int, stop: Stop
+    options: ChildOptions,
+    socket_path: Path | None,
+    count: int,
+    stop: Stop,
+    below: Below | None,
 ) -> None:
     upstream = await_server(options.redis_url, options.access, _say, stop)
     if upstream is None:
         return
     upstream.close()
     with _socket(socket_path, stop) as path:
-        parts = behind_a_relay(path, count, options, _say)
+        parts = behind_a_relay(path, count, options, _say, below)
+        _invite(below)
         shown = without_password(options.redis_url)
         _say(f"{_workers(count)} on {path}, relay to {shown}; Ctrl-C ends them")
         keep(parts, stop)

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 import redis
 
-from errors import EsError, VersionMismatch
+from errors import EsError, VersionMismatch, in_options
 from fleet.access import access_given
 from fleet.child_process import leave_no_core
 from fleet.connection import connect, url_or_default
@@ -102,7 +102,7 @@ class Child:
         try:
             self._serve_run(broker, self._checked(data))
         except EsError as error:
-            self._turn_down(uid, str(error))
+            self._turn_down(uid, in_options(error))
             broker.leave(uid)
 
     def _serve_run(self, broker: WorkerBroker, experiment: Experiment) -> None:

@@ -7,7 +7,13 @@ import sys
 from pathlib import Path
 
 from errors import AccessRefused, ServiceUnavailable
-from fleet.access import DEFAULT_USER, WORKER_USER, Access, access_given
+from fleet.access import (
+    DEFAULT_USER,
+    WORKER_USER,
+    Access,
+    access_given,
+    mirror_access_given,
+)
 from fleet.connection import connect, without_password
 from fleet.private_files import read_secret
 from fleet.server_file import ours_at
@@ -49,6 +55,17 @@ def find_access(
         who = WORKER_USER if as_worker and access.user == DEFAULT_USER else access.user
         access = Access(who, _asked(url, who), access.ca_file)
     return access
+
+
+def find_mirror_access(url: str, password_file: Path | None = None) -> Access:
+    """How to get into this machine's own Redis at ``url`` as who may do everything there: what is
+    given, else what that server left beside its socket. For the edges only.
+
+    Raises:
+        ConfigError: a file that cannot be read, or that others can read.
+    """
+    access = mirror_access_given(password_file)
+    return access if access.password is not None else _known_here(url, access, as_worker=False)
 
 
 def _known_here(url: str, access: Access, *, as_worker: bool) -> Access:

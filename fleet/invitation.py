@@ -16,13 +16,31 @@ _ANYWHERE = ("2001:db8::1", "192.0.2.1")
 
 def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
     """Where passwords lie, and the commands for worker machines and for heads; none on loopback."""
+    lines = invitation_of_workers(bind, port, credentials, whose="the head's")
+    if lines:
+        scheme = "redis" if credentials.tls is None else "rediss"
+        url = f"{scheme}://{in_url(reachable_address(bind))}:{port}/0"
+        lines.append("on this machine:")
+        lines.append(f"  python es/experiment.py with lander redis_url={url}")
+    return lines
+
+
+def invitation_of_workers(
+    bind: str, port: int, credentials: Credentials, *, whose: str
+) -> list[str]:
+    """Where passwords lie, and the commands for worker machines; none on loopback.
+
+    Args:
+        bind, port, credentials: the server's.
+        whose: the password is that may do everything there.
+    """
     if is_loopback(bind):
         return []
     host = reachable_address(bind)
     tls = credentials.tls
     lines = []
     if credentials.password_file is not None:
-        lines.append(f"the head's password: {credentials.password_file} (keep it here)")
+        lines.append(f"{whose} password: {credentials.password_file} (keep it here)")
     copied, options = [], [f"--master_host={host}", f"--master_port={port}"]
     if credentials.worker_password_file is not None:
         copied.append(credentials.worker_password_file)
@@ -43,11 +61,6 @@ def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
     else:
         lines.append("on each worker machine:")
     lines.append(f"  python es/worker.py workers {' '.join(options)}")
-    scheme = "redis" if tls is None else "rediss"
-    lines.append("on this machine:")
-    lines.append(
-        f"  python es/experiment.py with lander redis_url={scheme}://{in_url(host)}:{port}/0"
-    )
     return lines
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Protocol
 
 from errors import AccessRefused, ServiceUnavailable
-from fleet.access import NO_ACCESS, Access
+from fleet.access import Access
 from fleet.connection import Client, connect
 from fleet.guard import ChildOptions
 from fleet.kept_relay import KeptRelay
-from fleet.mirror import Mirror
+from fleet.mirror import Below, Mirror
 from fleet.supervisor import Supervisor, machine_name
 
 TEND_EVERY_S = 0.05
@@ -56,7 +56,11 @@ def keep(parts: Sequence[Part], stop_requested: Callable[[], bool]) -> None:
 
 
 def behind_a_relay(
-    socket_path: Path, num_workers: int, options: ChildOptions, notice: Notice
+    socket_path: Path,
+    num_workers: int,
+    options: ChildOptions,
+    notice: Notice,
+    below: Below | None = None,
 ) -> tuple[Mirror, KeptRelay, Supervisor]:
     """Workers that see no other Redis than the machine's own, and all that this takes.
 
@@ -65,19 +69,26 @@ def behind_a_relay(
         num_workers: children.
         options: what they would be started with on the head's Redis, or on another relay's.
         notice: where a line for people goes.
+        below: where other machines' relays may use this one as it uses the head's.
 
     Raises:
         ConfigError, ResourceExhausted, ServiceUnavailable: as `fleet.mirror.Mirror`.
     """
-    mirror = Mirror(socket_path, notice)
+    mirror = Mirror(socket_path, notice, below)
     name, upstream, access = machine_name(), options.redis_url, options.access
     relay = KeptRelay(
-        upstream, access, mirror.url, name=f"{name}-relay", run=options.run, notice=notice
+        upstream,
+        access,
+        mirror.url,
+        local_access=mirror.access,
+        name=f"{name}-relay",
+        run=options.run,
+        notice=notice,
     )
     workers = Supervisor(
-        lambda: connect(mirror.url),
+        lambda: connect(mirror.url, access=mirror.worker_access),
         num_workers,
-        options._replace(redis_url=mirror.url, access=NO_ACCESS),
+        options._replace(redis_url=mirror.url, access=mirror.worker_access),
         notice=notice,
         trouble=lambda: mirror.trouble or relay.trouble,
         detour=lambda: connect(upstream, access=access),

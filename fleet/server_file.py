@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import psutil
@@ -35,6 +35,7 @@ class OurServer(msgspec.Struct, frozen=True):
         password_file, worker_password_file: where its passwords lie; empty where nowhere.
         has_tls: whether it speaks TLS, and nothing else.
         ca_file: what clients believe its certificate by; empty where the system knows.
+        socket: the unix socket that people know it by; empty where they know none.
     """
 
     pid: int
@@ -44,6 +45,7 @@ class OurServer(msgspec.Struct, frozen=True):
     password_file: str = ""
     worker_password_file: str = ""
     ca_file: str = ""
+    socket: str = ""
 
     @property
     def process(self) -> psutil.Process | None:
@@ -57,9 +59,19 @@ class OurServer(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def written(port: int, server: RedisServer, bind: str, credentials: Credentials) -> Iterator[None]:
-    """Name ``server`` as ours for as long as the context lasts."""
-    path = _path(port)
+def written(
+    port: int,
+    server: RedisServer,
+    bind: str,
+    credentials: Credentials,
+    socket_path: Path | None = None,
+) -> Iterator[None]:
+    """Name ``server`` as ours for as long as the context lasts, beside its socket too if it has one
+    that people know.
+    """
+    paths = [_path(port)]
+    if socket_path is not None:
+        paths.append(_beside(socket_path))
     ours = OurServer(
         server.pid,
         psutil.Process(server.pid).create_time(),
@@ -68,17 +80,20 @@ def written(port: int, server: RedisServer, bind: str, credentials: Credentials)
         _text(credentials.password_file),
         _text(credentials.worker_password_file),
         _text(credentials.tls.ca_file if credentials.tls is not None else None),
+        _text(socket_path),
     )
-    write_private(path, msgspec.json.encode(ours).decode())
     try:
+        for path in paths:
+            write_private(path, msgspec.json.encode(ours).decode())
         yield
     finally:
-        path.unlink(missing_ok=True)
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 def stop(port: int) -> int | None:
     """Stop the server that we started earlier on ``port``; its process id, if there was one."""
-    ours = _read(port)
+    ours = _read(_path(port))
     _path(port).unlink(missing_ok=True)
     process = ours.process if ours is not None else None
     if process is None:
@@ -104,12 +119,27 @@ def ours_at(url: str) -> OurServer | None:
         host, port = parts.hostname, parts.port or 6379
     except ValueError:
         return None
+    if parts.scheme == "unix":
+        return _ours_on(Path(unquote(parts.path)).absolute())
     if host is None or not parts.scheme.startswith("redis"):
         return None
-    ours = _read(port)
+    ours = _read(_path(port))
     if ours is None or ours.process is None or ours.has_tls != (parts.scheme == "rediss"):
         return None
     return ours if _reaches(host, ours.bind) else None
+
+
+def _ours_on(socket_path: Path) -> OurServer | None:
+    """Only where nobody else could have put socket or file: theirs might ask for our passwords."""
+    try:
+        folder = socket_path.parent.lstat()
+    except OSError:
+        return None
+    if folder.st_uid != os.getuid() or folder.st_mode & 0o077:
+        return None
+    ours = _read(_beside(socket_path))
+    is_it = ours is not None and ours.socket == str(socket_path) and ours.process is not None
+    return ours if is_it else None
 
 
 def _reaches(host: str, bind: str) -> bool:
@@ -136,11 +166,15 @@ def _text(path: Path | None) -> str:
     return str(path.absolute()) if path is not None else ""
 
 
-def _read(port: int) -> OurServer | None:
+def _read(path: Path) -> OurServer | None:
     try:
-        return msgspec.json.decode(_path(port).read_bytes(), type=OurServer)
+        return msgspec.json.decode(path.read_bytes(), type=OurServer)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def _beside(socket_path: Path) -> Path:
+    return socket_path.with_name(f"{socket_path.name}.json")
 
 
 def _path(port: int) -> Path:
