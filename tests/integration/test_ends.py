@@ -53,8 +53,9 @@ def test_a_run_leaves_its_result_metrics_and_checkpoints(tmp_path: Path) -> None
     assert result["rollouts"] == 12 * (20 + 1)
     rows = rows_of(runs / "1")
     assert [row["generation"] for row in rows] == list(range(12))
-    # The sphere does not go anywhere.
-    expected = set(METRICS) - {"episode/distance_m"}
+    # The sphere does not go anywhere, and nothing is audited unless one asks for it.
+    audits = {"fleet/audited", "fleet/disagreed", "fleet/unaudited"}
+    expected = set(METRICS) - {"episode/distance_m"} - audits
     assert all(expected <= set(row["metrics"]) for row in rows)
     kept = {path.name for path in (runs / "1" / "checkpoints").glob("*.npz")}
     assert {f"generation_{number:06d}.npz" for number in (0, 4, 8, 12)} <= kept
