@@ -76,7 +76,7 @@ class Told(msgspec.Struct):
         learnt_s: theta had moved.
         synced_s: that was on the disk.
         head_cpu_s, redis_cpu_s: user and system time of both processes since they started.
-        sent_bytes, sent_to_head_bytes: by Redis, since it started; 0 where it does not say.
+        sent_bytes, sent_to_head_bytes: by Redis, since it started.
     """
 
     published_s: float = 0.0
@@ -125,14 +125,15 @@ class Diary:
 
 
 def traffic(client: Client) -> tuple[int, int]:
-    """Bytes that the server has sent to all but ``client``, and those of them to this process."""
-    sent: Any = client.info("stats")["total_net_output_bytes"]
+    """Bytes that the server has sent to all but ``client``, and those of them to this process.
+
+    A server that does not tell what went to whom (Redis before 8, Valkey before 8) says it all went
+    elsewhere.
+    """
+    stats: Any = client.info("stats")
     listed: Any = client.client_list()
-    if not all("tot-net-out" in one for one in listed):
-        return 0, 0
-    watcher = sum(int(one["tot-net-out"]) for one in listed if one["name"] == "watcher")
-    head = sum(int(one["tot-net-out"]) for one in listed if one["name"] == "head")
-    return int(sent) - watcher, head
+    sent = {one["name"]: int(one.get("tot-net-out", 0)) for one in listed}
+    return int(stats["total_net_output_bytes"]) - sent["watcher"], sent["head"]
 
 
 class MarkedPool(RedisPool):
