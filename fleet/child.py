@@ -178,6 +178,7 @@ class Child:
 @click.command(hidden=True)
 @click.option("--slot-fd", type=int, required=True)
 @click.option("--parent-pid", type=int, required=True)
+@click.option("--lifeline-fd", type=int)
 @click.option("--worker", required=True)
 @click.option("--include", type=click.Path(path_type=Path))
 @click.option("--noise-dir", type=click.Path(path_type=Path))
@@ -187,6 +188,7 @@ class Child:
 def main(
     slot_fd: int,
     parent_pid: int,
+    lifeline_fd: int | None,
     worker: str,
     include: Path | None,
     noise_dir: Path | None,
@@ -195,7 +197,7 @@ def main(
     avoid: str | None,
 ) -> None:
     """Serve runs; started by a guard, with ES_REDIS_URL in the environment."""
-    die_with_parent(parent_pid)
+    die_with_parent(parent_pid, lifeline_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's to answer
     departure = Departure()
     signal.signal(signal.SIGTERM, lambda *_: departure.ask())

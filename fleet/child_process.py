@@ -22,7 +22,7 @@ def start_child(
     module: str,
     arguments: Sequence[str],
     *,
-    pass_fd: int | None = None,
+    pass_fds: Sequence[int] = (),
     environment: Mapping[str, str] | None = None,
     own_session: bool = False,
     stderr: int | None = None,
@@ -32,7 +32,7 @@ def start_child(
     Args:
         module: of ours, with a command that takes ``--parent-pid``.
         arguments: what else it is told; every user of the machine can read it.
-        pass_fd: a file that it inherits.
+        pass_fds: files that it inherits.
         environment: what else it finds in its environment.
         own_session: a Ctrl-C in our terminal does not reach it, and its own children can be ended
             with it.
@@ -44,7 +44,7 @@ def start_child(
     return subprocess.Popen(
         command,
         env={**os.environ, **threads, **(environment or {})},
-        pass_fds=[] if pass_fd is None else [pass_fd],
+        pass_fds=pass_fds,
         stdin=subprocess.DEVNULL,
         stderr=stderr,
         start_new_session=own_session,

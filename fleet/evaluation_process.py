@@ -59,7 +59,7 @@ class EvaluationProcess:
             arguments += ["--noise-dir", str(noise_dir.resolve())]
         with theirs:
             self._process = start_child(
-                "fleet.evaluation_child", arguments, pass_fd=theirs.fileno(), own_session=True
+                "fleet.evaluation_child", arguments, pass_fds=[theirs.fileno()], own_session=True
             )
         self.pid = self._process.pid
         self._wear = Wear(experiment.guard, self.pid)

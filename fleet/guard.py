@@ -184,7 +184,7 @@ class Guard:
             "fleet.child",
             arguments,
             hear=self._hear,
-            pass_fd=self._slot.fd,
+            pass_fds=[self._slot.fd],
             environment={**options.access.environment(), URL_VARIABLE: options.redis_url},
         )
 

@@ -57,12 +57,15 @@ async def run(
 
 @click.command(hidden=True)
 @click.option("--parent-pid", type=int, required=True)
+@click.option("--lifeline-fd", type=int)
 @click.option("--local-url", required=True)
 @click.option("--name", required=True)
 @click.option("--run", "run_uid")
-def main(parent_pid: int, local_url: str, name: str, run_uid: str | None) -> None:
+def main(
+    parent_pid: int, lifeline_fd: int | None, local_url: str, name: str, run_uid: str | None
+) -> None:
     """Relay between ES_REDIS_URL and --local-url."""
-    die_with_parent(parent_pid)
+    die_with_parent(parent_pid, lifeline_fd)
     leave_no_core()
     try:
         asyncio.run(

@@ -18,10 +18,12 @@ _POLL_S = 0.005
 
 
 class WatchedProcess:
-    """A ``python -m module`` in a session of its own, of which nothing is left when it ends.
+    """A ``python -m module`` in a session of its own, of which nothing is left when it ends, nor
+    when we do: see ``lifeline_fd`` of `fleet.parent.die_with_parent`.
 
     Args:
-        module, arguments, pass_fd, environment: see `fleet.child_process.start_child`.
+        module: takes ``--lifeline-fd`` too.
+        arguments, pass_fds, environment: see `fleet.child_process.start_child`.
         hear: where each line of its stderr goes.
     """
 
@@ -31,18 +33,25 @@ class WatchedProcess:
         arguments: Sequence[str],
         *,
         hear: Callable[[str], None],
-        pass_fd: int | None = None,
+        pass_fds: Sequence[int] = (),
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._hear = hear
-        self._process = start_child(
-            module,
-            arguments,
-            pass_fd=pass_fd,
-            environment=environment,
-            own_session=True,
-            stderr=subprocess.PIPE,
-        )
+        theirs, self._lifeline = os.pipe()
+        try:
+            self._process = start_child(
+                module,
+                [*arguments, "--lifeline-fd", str(theirs)],
+                pass_fds=[*pass_fds, theirs],
+                environment=environment,
+                own_session=True,
+                stderr=subprocess.PIPE,
+            )
+        except OSError:
+            os.close(self._lifeline)
+            raise
+        finally:
+            os.close(theirs)
         self.pid = self._process.pid
         assert self._process.stderr is not None
         self._voice = self._process.stderr
@@ -83,6 +92,7 @@ class WatchedProcess:
         # As long as nobody has asked for its code it keeps its number: nobody else can be hit.
         self._kill_family()
         self._process.wait()
+        os.close(self._lifeline)
         self._listen()
         if self._rest:
             self._say(self._rest)
