@@ -42,7 +42,7 @@ class Head:
         runs_dir: of this run alone: its id is 1.
         mark: of the test.
         words: after ``with``.
-        environment: beside the usual one.
+        environment: beside the usual one; may be changed for the next start.
     """
 
     def __init__(
@@ -51,7 +51,8 @@ class Head:
         runs_dir.mkdir(parents=True, exist_ok=True)
         self.runs_dir = runs_dir
         self._log = runs_dir / "head.log"
-        self._environment = {**mark.environment, **(environment or {})}
+        self._mark = mark
+        self.environment = environment or {}
         self._words = words
         self._again: tuple[str, ...] = ()
         self.process: subprocess.Popen[bytes] | None = None
@@ -66,7 +67,11 @@ class Head:
         self.starts += 1
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                command,
+                cwd=ROOT,
+                env={**self._mark.environment, **self.environment},
+                stdout=log,
+                stderr=log,
             )
 
     def tend(self) -> bool:

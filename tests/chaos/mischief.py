@@ -37,6 +37,7 @@ class Mischief:
         count: told each kind of wrong that was done.
         is_work_in_flight: nothing is counted while nobody works.
         every_s: seconds from one wrong to the next.
+        meanwhile: called while we wait for the last of them, which may need a Redis that is gone.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Mischief:
         count: Callable[[str], None],
         is_work_in_flight: Callable[[], bool],
         every_s: float,
+        meanwhile: Callable[[], None],
     ) -> None:
         self._url = url
         self._rng = rng
         self._count = count
         self._is_work_in_flight = is_work_in_flight
         self._every_s = every_s
+        self._meanwhile = meanwhile
         self._done = dict.fromkeys(RECORDS, 0)
         self._kept: deque[bytes] = deque(maxlen=200)
         self._defect: Exception | None = None
@@ -73,7 +76,9 @@ class Mischief:
     def stop(self) -> None:
         """Leave the records alone; what was taken is back by then."""
         self._over.set()
-        self._thread.join()
+        while self._thread.is_alive():
+            self._meanwhile()
+            self._thread.join(_AGAIN_S)
         if self._defect is not None:
             raise self._defect
 

@@ -103,13 +103,17 @@ class Episodes:
 
     def under_way(self) -> set[int]:
         """Their process ids."""
-        return {
-            int(path.name)
-            for path in self.folder.iterdir()
-            if path.name.isdecimal() and psutil.pid_exists(int(path.name))
-        }
+        return {int(p.name) for p in self.folder.iterdir() if p.name.isdecimal() and _is_worker(p)}
 
     def are_under_way(self, among: Iterable[psutil.Process] | None = None) -> bool:
         """In any of these processes; in any at all."""
         pids = self.under_way()
         return bool(pids if among is None else pids & {process.pid for process in among})
+
+
+def _is_worker(flag: Path) -> bool:
+    """Whether the process that left ``flag`` is still there, and not another by its number."""
+    try:
+        return _kind(psutil.Process(int(flag.name)).cmdline()) == "worker"
+    except psutil.Error:
+        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable
@@ -151,6 +152,7 @@ class Storm:
             self.faults.add,
             self._episodes.are_under_way,
             weather.mischief_every_s,
+            self._redis.tend,
         ):
             self._break_things(deadline_s)
 
@@ -176,16 +178,35 @@ class Storm:
         too_few = self.faults.missing(weather.least)
         return bool(too_few) or self.faults.total < weather.least_total
 
+    def has_patience_for(self, patience_s: float) -> None:
+        """From now on, and anew."""
+        self._weather = dataclasses.replace(self._weather, patience_s=patience_s)
+        self._seen_s = time.monotonic()
+
+    def has_nothing_to_do(self, for_s: float) -> bool:
+        """All is quiet, and yet nobody works for so long, with answers missing."""
+        self._heal()
+        quiet_s, before = time.monotonic(), self._seen
+        while time.monotonic() - quiet_s < for_s:
+            self._tend()
+            if self._episodes.are_under_way() or self._seen != before:
+                quiet_s, before = time.monotonic(), self._seen
+            time.sleep(_TICK_S)
+        return self._report is not None and self._report.done < self._report.total
+
     def calm(self) -> int:
         """All is quiet: the run goes on and ends; how many generations it has had."""
-        for wire in self._wires:
-            self._room.tell(wire.heal)
+        self._heal()
         # Its end is decided now: a run cannot say in advance how many faults it will have met.
         self._until(self.head.kill)
         generations = self.head.told + self._weather.generations_after
         self.head.start(f"num_generations={generations}")
         self._until(self.head.tend)
         return generations
+
+    def _heal(self) -> None:
+        for wire in self._wires:
+            self._room.tell(wire.heal)
 
     def stop(self) -> list[int]:
         """Ask the machines to leave; their exit codes."""
