@@ -166,9 +166,9 @@ def check_opensim() -> Iterator[Finding]:
 def check_redis() -> Iterator[Finding]:
     """A server of our own, started and stopped; and the one that the environment names."""
     from errors import EsError
-    from fleet.access import NO_ACCESS, Access, access_given
     from fleet.connection import URL_VARIABLE, connect
-    from fleet.redis_server import RedisServer
+    from fleet.security.access import NO_ACCESS, Access, access_given
+    from fleet.server.redis_server import RedisServer
 
     def answers(subject: str, url: str, access: Access) -> Finding:
         with connect(url, access=access, connect_timeout_s=REACH_LIMIT_S) as client:

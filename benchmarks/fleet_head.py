@@ -22,7 +22,7 @@ from env.spec import EnvSpec
 from es.openai_es import OpenAIES
 from fleet import heartbeat
 from fleet.connection import Client, connect
-from fleet.redis_pool import RedisPool
+from fleet.head.redis_pool import RedisPool
 from policy.spec import PolicySpec
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from fleet.access import NO_ACCESS
-from fleet.relay import Relay
+from fleet.relay.relay import Relay
+from fleet.security.access import NO_ACCESS
 
 
 class RelaySettings(msgspec.Struct, frozen=True):

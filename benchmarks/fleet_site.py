@@ -25,7 +25,7 @@ from fleet_schedule import Durations
 from fleet_workers import Machine, WorkerReport, WorkerSettings
 
 from fleet.parent import dying_with
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 _FOLDER = Path(__file__).resolve().parent
 RELAYS_A_PROCESS = 60

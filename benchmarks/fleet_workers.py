@@ -2,9 +2,10 @@
 
 Started by `fleet_site` as ``python benchmarks/fleet_workers.py SETTINGS REPORT``; ends, and writes
 its report, when its standard input closes. Each worker has a connection of its own and says what
-`fleet.worker_broker` says: the records of the last task, which generations are open, the next task,
-in one round trip; the run's crew every two seconds. Each machine says what a supervisor says once a
-second. Only decoding a generation is shared: once in this process, not once in each worker.
+`fleet.machine.worker_broker` says: the records of the last task, which generations are open, the
+next task, in one round trip; the run's crew every two seconds. Each machine says what a supervisor
+says once a second. Only decoding a generation is shared: once in this process, not once in each
+worker.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from numpy.typing import NDArray
 from fleet import keys
 from fleet.connection import BLOCK_S
 from fleet.heartbeat import BEAT_S, LIFETIME_S, Heartbeat, WorkerBeat, encode_beat
+from fleet.machine.worker_broker import UNREAD_S
 from fleet.open_numbers import parse_numbers
-from fleet.worker_broker import UNREAD_S
 from search.code_version import code_version
 from search.messages import (
     MESSAGE_VERSION,
@@ -109,7 +110,7 @@ class Crew:
 
 
 class SleepingWorker:
-    """One worker; see `fleet.run_service` for the one that works."""
+    """One worker; see `fleet.machine.run_service` for the one that works."""
 
     def __init__(self, crew: Crew, machine: Machine, index: int, number: int) -> None:
         self.name = f"{machine.name}-{index}"

@@ -33,9 +33,9 @@ from env import registry
 from env.spec import EnvSpec
 from es.openai_es import OpenAIES
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from policy.actor import build_actor
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec

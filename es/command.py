@@ -21,9 +21,9 @@ from es.training import (
     score_options,
     settled,
 )
-from fleet.access import NO_ACCESS, Access
 from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
-from fleet.find_access import find_access
+from fleet.security.access import NO_ACCESS, Access
+from fleet.security.find_access import find_access
 from search.configs import NAMED_CONFIGS
 from search.journal import Journal
 from search.loop import RunOutcome

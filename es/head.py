@@ -14,16 +14,16 @@ import click
 import redis
 
 from errors import EsError, ServiceUnavailable
-from fleet import server_file
-from fleet.access import WORKER_USER
-from fleet.acl import make_worker, worker_lines
 from fleet.connection import connect, url_or_default, without_password
-from fleet.credentials import credentials_for, given_for_server, worker_credentials
-from fleet.find_access import find_access
 from fleet.flush import flush_everything
-from fleet.invitation import invitation
-from fleet.overview_watch import Watch
-from fleet.redis_server import RedisServer
+from fleet.security.access import WORKER_USER
+from fleet.security.acl import make_worker, worker_lines
+from fleet.security.credentials import credentials_for, given_for_server, worker_credentials
+from fleet.security.find_access import find_access
+from fleet.security.invitation import invitation
+from fleet.server import server_file
+from fleet.server.redis_server import RedisServer
+from fleet.status.overview_watch import Watch
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 

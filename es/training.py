@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from env import registry
 from errors import ConfigError
 from es.beginning import Beginning, begin
-from fleet.access import NO_ACCESS, Access
 from fleet.pools import Site, open_pool
+from fleet.security.access import NO_ACCESS, Access
 from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version

@@ -23,18 +23,18 @@ from urllib.parse import quote
 import click
 
 from errors import AccessRefused, ConfigError, EsError
-from fleet.access import MIRROR_VARIABLE, Access
 from fleet.connection import connect, url_of, url_or_default, without_password
-from fleet.credentials import Given, credentials_for, given_for_server
-from fleet.find_access import find_access, find_mirror_access
-from fleet.guard import ChildOptions
-from fleet.invitation import invitation_of_workers
-from fleet.kept_relay import KeptRelay
-from fleet.machine import TEND_EVERY_S, await_server, behind_a_relay, keep
-from fleet.mirror import Below, Mirror
+from fleet.machine.guard import ChildOptions
+from fleet.machine.kept_relay import KeptRelay
+from fleet.machine.machine import TEND_EVERY_S, await_server, behind_a_relay, keep
+from fleet.machine.mirror import Below, Mirror
+from fleet.machine.supervisor import Supervisor, machine_name
 from fleet.provision import num_cores
-from fleet.runtime_folder import runtime_folder
-from fleet.supervisor import Supervisor, machine_name
+from fleet.security.access import MIRROR_VARIABLE, Access
+from fleet.security.credentials import Given, credentials_for, given_for_server
+from fleet.security.find_access import find_access, find_mirror_access
+from fleet.security.invitation import invitation_of_workers
+from fleet.server.runtime_folder import runtime_folder
 from search.messages import is_run_uid
 
 _SOCKET = "redis"

@@ -13,7 +13,7 @@ from redis.exceptions import NoPermissionError
 from redis.retry import Retry
 
 from errors import AccessRefused, ConfigError, ServiceUnavailable
-from fleet.access import (
+from fleet.security.access import (
     CA_VARIABLE,
     NO_ACCESS,
     PASSWORD_FILE_VARIABLE,
@@ -106,10 +106,18 @@ def url_of(host: str, port: int, *, no_tls: bool = False) -> str:
     """The URL of a head's Redis by host and port; ``host`` may be a URL itself.
 
     Beyond this machine that means TLS, unless ``no_tls`` is said.
+
+    Raises:
+        ConfigError: ``host`` is no host's name, or a URL with a password.
     """
     if "://" in host:
         refuse_password_in(host)
         return host
+    if not _is_host(host):
+        raise ConfigError(
+            f"--master_host={host} names no host: expected a name or an address, and the port "
+            "apart from it in --master_port; or all of it as a URL, such as rediss://HOST:PORT/0"
+        )
     scheme = "redis" if no_tls or is_loopback(host) else "rediss"
     return f"{scheme}://{in_url(host)}:{port}/0"
 
@@ -133,6 +141,13 @@ def without_password(url: str) -> str:
     if "@" not in parts.netloc and "password" not in parts.query:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def _is_host(text: str) -> bool:
+    try:
+        return bool(ip_address(text.strip("[]")))
+    except ValueError:
+        return bool(text) and not set(text) & set(" \t\n:/@?#[]%")
 
 
 def _check_version(shown: str, version: str) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from env import registry
-from fleet.access import NO_ACCESS, Access
-from fleet.guarded_evaluator import GuardedEvaluator
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import Workers, provision
-from fleet.redis_pool import RedisPool
+from fleet.security.access import NO_ACCESS, Access
 from fleet.serial_pool import SerialPool
 from search.evaluator import Evaluator
 from search.messages import Experiment
@@ -27,7 +27,7 @@ class Site:
         pool: a name of `search.run_config.POOLS`.
         log: file that started workers write to.
         workers, redis_url, access, include, noise_dir: see `fleet.provision.provision`.
-        min_task_runtime_s, max_losses, audit_fraction: see `fleet.redis_pool.RedisPool`.
+        min_task_runtime_s, max_losses, audit_fraction: see `fleet.head.redis_pool.RedisPool`.
     """
 
     pool: str

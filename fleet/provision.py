@@ -13,7 +13,6 @@ from typing import Literal, NamedTuple
 
 from errors import ServiceUnavailable
 from fleet import heartbeat
-from fleet.access import NO_ACCESS, Access
 from fleet.connection import (
     DEFAULT_URL,
     URL_VARIABLE,
@@ -22,7 +21,8 @@ from fleet.connection import (
     without_password,
 )
 from fleet.parent import dying_with
-from fleet.redis_server import RedisServer
+from fleet.security.access import NO_ACCESS, Access
+from fleet.server.redis_server import RedisServer
 
 _QUICK_LOOK_S = 0.3
 _STOP_S = 10.0

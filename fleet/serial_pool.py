@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fleet.guarded_evaluator import GuardedEvaluator
-from fleet.ledger import Ledger, Span
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
+from fleet.head.ledger import Ledger, Span
 from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,

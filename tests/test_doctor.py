@@ -14,7 +14,7 @@ import pytest
 
 import doctor
 from doctor import Finding
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[1]
 

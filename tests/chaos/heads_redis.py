@@ -13,8 +13,8 @@ from redis.retry import Retry
 
 from errors import ResourceExhausted
 from fleet import keys
-from fleet.redis_server import RedisServer
 from fleet.run_report import RunReport, decode_report
+from fleet.server.redis_server import RedisServer
 
 _PATIENCE_S = 10.0
 _ONCE = Retry(NoBackoff(), 0)

@@ -78,9 +78,9 @@ def by_kind(parent_pid: int) -> dict[str, list[psutil.Process]]:
 
 
 def _kind(command: list[str]) -> str:
-    if "fleet.child" in command:
+    if "fleet.machine.child" in command:
         return "worker"
-    if "fleet.relay_process" in command:
+    if "fleet.relay.process" in command:
         return "relay"
     names = {Path(word).name for word in command[:1]}
     return "local redis" if names & {"redis-server", "valkey-server"} else ""

@@ -21,8 +21,8 @@ from real_fleet import wait_for
 
 from errors import ServiceUnavailable
 from fleet import heartbeat
-from fleet.access import Access
 from fleet.connection import connect
+from fleet.security.access import Access
 
 RUN = (*SLOW, "num_generations=5")
 HEADS, WORKERS, MIRRORS = (secrets.token_hex(8) for _ in range(3))

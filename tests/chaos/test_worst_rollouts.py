@@ -17,7 +17,7 @@ from real_fleet import collect, experiment_of, generation_of, of_run, rollouts_w
 
 from env.spec import EnvSpec
 from fleet.connection import connect
-from fleet.redis_pool import RedisPool
+from fleet.head.redis_pool import RedisPool
 from search.evaluator import Evaluator
 from search.messages import Experiment, Generation, GuardSpec, RolloutRecord
 from search.noise import NoiseTable, open_table

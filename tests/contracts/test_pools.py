@@ -25,11 +25,11 @@ from real_fleet import (
 )
 
 from fleet.connection import connect
-from fleet.guarded_evaluator import GuardedEvaluator
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
 from fleet.serial_pool import SerialPool
+from fleet.server.redis_server import RedisServer
 from search.evaluator import Evaluator
 from search.messages import Experiment, digest, encode
 from search.noise import NoiseTable, open_table

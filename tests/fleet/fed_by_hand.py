@@ -11,10 +11,10 @@ from real_fleet import experiment_of, generation_of
 
 from fleet import heartbeat, keys
 from fleet.connection import Client, connect
+from fleet.head.redis_pool import RedisPool
 from fleet.heartbeat import Heartbeat, WorkerBeat
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
 from fleet.run_report import RunReport, decode_report
+from fleet.server.redis_server import RedisServer
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,

@@ -11,14 +11,14 @@ from rich.console import Console
 
 from fleet import heartbeat, keys
 from fleet.connection import Client
-from fleet.head_broker import HeadBroker
+from fleet.head.head_broker import HeadBroker
 from fleet.heartbeat import Heartbeat, RelayBeat, WorkerBeat, redis_time_s
-from fleet.overview import Overview, overview_of, remembered
-from fleet.overview_screen import Screen
-from fleet.readings import read
-from fleet.reason import Reason
-from fleet.reasons import reasons
 from fleet.run_report import RunReport, encode_report
+from fleet.status.overview import Overview, overview_of, remembered
+from fleet.status.overview_screen import Screen
+from fleet.status.readings import read
+from fleet.status.reason import Reason
+from fleet.status.reasons import reasons
 from search.code_version import code_version
 from search.messages import Experiment, GuardSpec, NoiseSpec, Task, encode
 

@@ -17,8 +17,8 @@ import psutil
 from real_fleet import DEADLINE_S, INCLUDE, expected, experiment_of
 
 from fleet.connection import Client, connect
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.head.redis_pool import RedisPool
+from fleet.server.redis_server import RedisServer
 from search.messages import Experiment, Generation, GuardSpec
 from search.noise import NoiseTable, open_table
 
@@ -51,7 +51,7 @@ class Machine:
 
     def those(self, what: str) -> list[psutil.Process]:
         """Its processes: ``relay``, ``mirror`` or ``child``."""
-        modules = {"relay": "fleet.relay_process", "child": "fleet.child"}
+        modules = {"relay": "fleet.relay.process", "child": "fleet.machine.child"}
         found = []
         for process in self.family:
             try:

@@ -14,11 +14,11 @@ import redis
 from real_fleet import experiment_of, generation_of, of_run
 
 from errors import EsError
-from fleet.access import NO_ACCESS, Access
 from fleet.child_process import start_child
 from fleet.connection import URL_VARIABLE, connect
-from fleet.relay import Relay
-from fleet.worker_broker import WorkerBroker
+from fleet.machine.worker_broker import WorkerBroker
+from fleet.relay.relay import Relay
+from fleet.security.access import NO_ACCESS, Access
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,
@@ -115,7 +115,7 @@ def relay_process(
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A relay as a supervisor starts it."""
     process = start_child(
-        "fleet.relay_process",
+        "fleet.relay.process",
         ["--local-url", local_url, "--name", name],
         environment={URL_VARIABLE: upstream_url},
         stderr=subprocess.PIPE,
@@ -132,7 +132,7 @@ def relay_process(
 class PlainWorker(threading.Thread):
     """A worker that takes its time, and says of each rollout its number.
 
-    It speaks as `fleet.run_service` does, and like that keeps what it has not sent.
+    It speaks as `fleet.machine.run_service` does, and like that keeps what it has not sent.
 
     Args:
         url: of its Redis.

@@ -22,11 +22,11 @@ from real_fleet import (
 )
 
 from fleet.connection import connect
-from fleet.guarded_evaluator import GuardedEvaluator
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
 from fleet.serial_pool import SerialPool
+from fleet.server.redis_server import RedisServer
 from search.messages import Experiment, GuardSpec, RolloutRecord
 from search.noise import NoiseTable, open_table
 from search.protocol import Pool
@@ -158,6 +158,6 @@ def test_three_hundred_short_opensim_episodes_stay_in_one_process_and_its_memory
 
 def evaluating() -> list[psutil.Process]:
     """The processes that evaluate, of whatever pool of ours."""
-    modules = {"fleet.child", "fleet.evaluation_child"}
+    modules = {"fleet.machine.child", "fleet.evaluation.child"}
     family = psutil.Process().children(recursive=True)
     return [process for process in family if modules & set(process.cmdline())]

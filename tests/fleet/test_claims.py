@@ -8,9 +8,9 @@ import pytest
 from fed_by_hand import TIMEOUT_S, FedByHand, fed_by_hand
 
 from fleet import heartbeat
-from fleet.claims import DROPPED_S, Claims
+from fleet.head.claims import DROPPED_S, Claims
 from fleet.heartbeat import Heartbeat, InHand, WorkerBeat
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from search.messages import Task
 
 DIGEST = "d" * 32

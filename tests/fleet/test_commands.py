@@ -13,7 +13,7 @@ from terminal import Terminal, refused
 
 from errors import ServiceUnavailable
 from fleet.connection import connect
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 
 def test_a_server_is_served_stopped_and_served_again(terminal: Terminal, port: int) -> None:

@@ -12,7 +12,7 @@ from real_fleet import INCLUDE, collect, generation_of, said, wait_for
 from real_machine import Site
 
 from fleet import heartbeat
-from fleet.departure import Departure, Leave
+from fleet.machine.departure import Departure, Leave
 from fleet.provision import local_workers
 
 

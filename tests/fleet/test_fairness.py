@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.fairness import fairer_run
-from fleet.worker_broker import LiveRun
+from fleet.machine.fairness import fairer_run
+from fleet.machine.worker_broker import LiveRun
 
 
 def seen_by(worker: str, crews: dict[str, set[str]]) -> list[LiveRun]:

@@ -6,8 +6,8 @@ from fed_by_hand import fed_by_hand
 
 from fleet import keys
 from fleet.heartbeat import redis_time_s
-from fleet.redis_server import RedisServer
-from fleet.worker_broker import CREW_FRESH_S
+from fleet.machine.worker_broker import CREW_FRESH_S
+from fleet.server.redis_server import RedisServer
 
 
 def test_a_run_forgets_workers_that_vanished_without_a_word() -> None:

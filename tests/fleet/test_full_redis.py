@@ -12,10 +12,10 @@ from real_fleet import INCLUDE, collect, experiment_of, generation_of, wait_for
 
 from fleet import keys
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
+from fleet.machine.worker_broker import RecordsRefused, WorkerBroker
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
-from fleet.worker_broker import RecordsRefused, WorkerBroker
+from fleet.server.redis_server import RedisServer
 from search.messages import Task, decode, encode
 from search.noise import open_table
 

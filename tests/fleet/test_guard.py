@@ -11,8 +11,8 @@ import pytest
 from real_fleet import INCLUDE, generation_of, wait_for
 from real_machine import Site
 
-from fleet.guard import ChildOptions, Guard
-from fleet.slot import Building, Bulletin, Doing, Slot, State
+from fleet.machine.guard import ChildOptions, Guard
+from fleet.machine.slot import Building, Bulletin, Doing, Slot, State
 from search.messages import GuardSpec, RecordBatch
 
 

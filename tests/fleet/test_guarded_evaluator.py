@@ -29,7 +29,7 @@ from real_fleet import (
 from env.registry import needs_guard
 from env.spec import EnvSpec
 from errors import ConfigError, EnvUnavailable, EsError, MessageError, ResourceExhausted
-from fleet.guarded_evaluator import GuardedEvaluator
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
 from fleet.serial_pool import SerialPool
 from search.evaluator import Evaluator
 from search.messages import Experiment, Generation, GuardSpec, Perturbations, RolloutRecord

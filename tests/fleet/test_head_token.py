@@ -18,11 +18,12 @@ from fed_by_hand import experiment, fed_by_hand
 from real_fleet import DEADLINE_S, wait_for
 
 from errors import RunLocked
-from fleet import head_token, keys
+from fleet import keys
 from fleet.connection import Client, connect
-from fleet.head_token import HeadLease, HeadToken, decode_token, encode_token, this_place
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.head import head_token
+from fleet.head.head_token import HeadLease, HeadToken, decode_token, encode_token, this_place
+from fleet.head.redis_pool import RedisPool
+from fleet.server.redis_server import RedisServer
 
 UID = "7" * 32
 ELSEWHERE = "another machine"
@@ -30,7 +31,7 @@ HOLD_FOR_EVER = """
 import sys, time
 from errors import RunLocked
 from fleet.connection import connect
-from fleet.head_token import HeadLease
+from fleet.head.head_token import HeadLease
 lease = HeadLease(connect(sys.argv[1]), sys.argv[2], "12")
 while True:
     try:

@@ -13,7 +13,7 @@ import pytest
 
 from env.spec import EnvSpec
 from errors import EsError
-from fleet.head_token import HeadToken, decode_token, encode_token
+from fleet.head.head_token import HeadToken, decode_token, encode_token
 from fleet.heartbeat import Heartbeat, InHand, RelayBeat, WorkerBeat, decode_beat, encode_beat
 from fleet.open_numbers import format_numbers, parse_numbers
 from fleet.run_report import RunReport, decode_report, encode_report

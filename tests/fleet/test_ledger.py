@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fleet.ledger import Ledger, Span
+from fleet.head.ledger import Ledger, Span
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord, Status
 
 

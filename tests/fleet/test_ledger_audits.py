@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from real_fleet import generation_of
 
-from fleet.audit import MAX_TRIES, Disagreement, chosen, machine_of
-from fleet.ledger import Ledger, Span
+from fleet.head.audit import MAX_TRIES, Disagreement, chosen, machine_of
+from fleet.head.ledger import Ledger, Span
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord
 
 A, B, C, D = "hosta-11-0", "hostb-12-3", "hostc-13-1", "hostd-14-0"

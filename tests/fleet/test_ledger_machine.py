@@ -10,8 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fleet.audit import machine_of
-from fleet.ledger import MAX_LIVE, Ledger, Span
+from fleet.head.audit import machine_of
+from fleet.head.ledger import MAX_LIVE, Ledger, Span
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord
 
 FOREVER_S = 1e12

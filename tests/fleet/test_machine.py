@@ -23,8 +23,8 @@ from real_machine import Machine, Site, once
 
 from fleet import heartbeat
 from fleet.connection import connect
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.head.redis_pool import RedisPool
+from fleet.server.redis_server import RedisServer
 from search.messages import Experiment, Generation
 
 

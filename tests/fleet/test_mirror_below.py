@@ -15,14 +15,15 @@ from conftest import GIVEN_VARIABLE
 from real_fleet import DEADLINE_S, generation_of, of_run, said, seeds_of, wait_for
 from real_machine import Machine, Site, free_port, started
 
-from fleet import heartbeat, server_file
+from fleet import heartbeat
 from fleet.connection import Client, connect
-from fleet.credentials import Credentials, Given, credentials_for
-from fleet.find_access import find_mirror_access
-from fleet.invitation import invitation_of_workers
-from fleet.mirror import Below, Mirror
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import BINARY_VARIABLE, RedisServer
+from fleet.head.redis_pool import RedisPool
+from fleet.machine.mirror import Below, Mirror
+from fleet.security.credentials import Credentials, Given, credentials_for
+from fleet.security.find_access import find_mirror_access
+from fleet.security.invitation import invitation_of_workers
+from fleet.server import server_file
+from fleet.server.redis_server import BINARY_VARIABLE, RedisServer
 
 TLS_SERVER = os.environ.get(GIVEN_VARIABLE) or shutil.which("redis-server")
 PLAINLY = [] if TLS_SERVER else ["--no_tls"]

@@ -16,7 +16,7 @@ from real_fleet import DEADLINE_S, wait_for
 from errors import ServiceUnavailable
 from fleet import heartbeat, provision
 from fleet.connection import connect
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 HEAD = """
 import sys, time

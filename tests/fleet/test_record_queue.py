@@ -6,8 +6,8 @@ import secrets
 
 from fleet import keys
 from fleet.connection import connect
-from fleet.record_queue import MAX_BATCHES, RecordQueue
-from fleet.redis_server import RedisServer
+from fleet.head.record_queue import MAX_BATCHES, RecordQueue
+from fleet.server.redis_server import RedisServer
 
 UID = "a" * 32
 KEY = keys.records(UID)

@@ -12,8 +12,8 @@ from real_machine import Site
 
 from fleet import heartbeat, keys
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
 from search.messages import Experiment, GuardSpec
 
 

@@ -10,7 +10,7 @@ import pytest
 from fed_by_hand import TIMEOUT_S, FedByHand, experiment, fed_by_hand
 
 from fleet import keys
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from policy.statistics import ObservationStatistics
 from search.messages import RolloutRecord, encode
 from search.seeds import is_observed

@@ -10,9 +10,9 @@ from fed_by_hand import fed_by_hand
 from real_fleet import INCLUDE, collect, expected, experiment_of, generation_of, said, wait_for
 
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from search.noise import open_table
 
 

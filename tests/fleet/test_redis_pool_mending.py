@@ -9,9 +9,9 @@ from fed_by_hand import FedByHand, fed_by_hand
 
 from fleet import keys
 from fleet.connection import connect
-from fleet.head_token import decode_token
-from fleet.record_queue import RecordQueue
-from fleet.redis_server import RedisServer
+from fleet.head.head_token import decode_token
+from fleet.head.record_queue import RecordQueue
+from fleet.server.redis_server import RedisServer
 from search.messages import MAX_BATCH_BYTES, encode
 
 

@@ -25,14 +25,14 @@ from real_fleet import (
 from real_relays import PlainWorker, RelayThread, a_generation, a_run, batch_of
 
 from fleet import heartbeat, keys
-from fleet.access import Access
 from fleet.connection import Client, connect
-from fleet.head_broker import HeadBroker
+from fleet.head.head_broker import HeadBroker
+from fleet.head.redis_pool import RedisPool
 from fleet.heartbeat import Heartbeat, WorkerBeat
+from fleet.machine.worker_broker import WorkerBroker
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
-from fleet.worker_broker import WorkerBroker
+from fleet.security.access import Access
+from fleet.server.redis_server import RedisServer
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,

@@ -19,9 +19,9 @@ from real_relays import PlainWorker, RelayThread, a_generation, a_run, batch_of,
 from errors import ResourceExhausted
 from fleet import heartbeat, keys
 from fleet.connection import Client, connect
-from fleet.head_broker import HeadBroker
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.head.head_broker import HeadBroker
+from fleet.head.redis_pool import RedisPool
+from fleet.server.redis_server import RedisServer
 from search.messages import MESSAGE_VERSION, RecordBatch, Task, decode, digest, encode
 
 

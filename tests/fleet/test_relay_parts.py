@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from real_relays import batch_of
 
-from fleet.appetite import Pace, num_hungry, num_wanted, split
-from fleet.in_hand import InHand, given_back
-from fleet.relay_choice import choose
-from fleet.worker_broker import LiveRun
+from fleet.machine.worker_broker import LiveRun
+from fleet.relay.appetite import Pace, num_hungry, num_wanted, split
+from fleet.relay.choice import choose
+from fleet.relay.in_hand import InHand, given_back
 from search.messages import (
     MESSAGE_VERSION,
     RecordBatch,

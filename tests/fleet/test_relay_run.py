@@ -10,13 +10,13 @@ import pytest
 from fed_by_hand import FedByHand, fed_by_hand
 
 from fleet import keys
-from fleet.access import NO_ACCESS
 from fleet.connection import connect
-from fleet.downstream import Downstream
-from fleet.redis_server import RedisServer
-from fleet.relay_counts import RelayCounts
-from fleet.relay_run import RelayRun
-from fleet.upstream import Upstream
+from fleet.relay.counts import RelayCounts
+from fleet.relay.downstream import Downstream
+from fleet.relay.run import RelayRun
+from fleet.relay.upstream import Upstream
+from fleet.security.access import NO_ACCESS
+from fleet.server.redis_server import RedisServer
 from search.messages import RecordBatch, decode
 
 

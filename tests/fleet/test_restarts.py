@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleet.restarts import MANY, WAITS_S, Restarts
+from fleet.machine.restarts import MANY, WAITS_S, Restarts
 
 
 def test_deaths_in_vain_wait_longer_and_longer() -> None:

@@ -13,12 +13,13 @@ import redis
 from redis.exceptions import NoPermissionError
 
 from errors import ServiceUnavailable
-from fleet import acl, heartbeat, keys
-from fleet.access import Access
+from fleet import heartbeat, keys
 from fleet.connection import Client, connect
 from fleet.heartbeat import Heartbeat
-from fleet.redis_server import RedisServer
-from fleet.worker_broker import WorkerBroker
+from fleet.machine.worker_broker import WorkerBroker
+from fleet.security import acl
+from fleet.security.access import Access
+from fleet.server.redis_server import RedisServer
 
 UID = "0123456789abcdef" * 2
 HEADS, WORKERS = "the head's own word", "the workers' word"

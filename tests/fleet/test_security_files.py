@@ -15,14 +15,14 @@ from real_fleet import DEADLINE_S
 from terminal import Terminal, refused
 
 from errors import ConfigError, ResourceExhausted
-from fleet import server_file
-from fleet.access import Access, access_given
 from fleet.connection import connect, refuse_password_in, url_of, without_password
-from fleet.credentials import Credentials, Given
-from fleet.find_access import find_access
-from fleet.private_files import private_folder, read_secret, write_private
-from fleet.redis_server import RedisServer
-from fleet.socket_claim import MAX_SOCKET_BYTES
+from fleet.security.access import Access, access_given
+from fleet.security.credentials import Credentials, Given
+from fleet.security.find_access import find_access
+from fleet.security.private_files import private_folder, read_secret, write_private
+from fleet.server import server_file
+from fleet.server.redis_server import RedisServer
+from fleet.server.socket_claim import MAX_SOCKET_BYTES
 
 SECRET = "hunter2"
 
@@ -259,7 +259,7 @@ def test_without_a_terminal_nobody_is_asked(terminal: Terminal, port: int) -> No
 
 
 def test_a_laptop_needs_to_know_nothing_of_all_this(terminal: Terminal) -> None:
-    program = "import sys; from fleet.redis_server import RedisServer as R; print(R().access)"
+    program = "from fleet.server.redis_server import RedisServer as R; print(R().access)"
     finished = subprocess.run(
         [sys.executable, "-c", program],
         env=terminal.environment,

@@ -18,16 +18,16 @@ from terminal import Terminal, refused
 
 from errors import AccessRefused, ConfigError, ServiceUnavailable
 from fleet import connection
-from fleet.access import Access
 from fleet.connection import Client, connect
-from fleet.credentials import Credentials, Given, credentials_for
-from fleet.invitation import invitation
-from fleet.private_files import private_folder
-from fleet.redis_server import RedisServer
-from fleet.tls import TlsFiles, checked_files, self_signed
+from fleet.security.access import Access
+from fleet.security.credentials import Credentials, Given, credentials_for
+from fleet.security.invitation import invitation
+from fleet.security.private_files import private_folder
+from fleet.security.tls import TlsFiles, checked_files, self_signed
+from fleet.server.redis_server import RedisServer
 
 TRAIN = ("experiment", "with", "sphere", "seed=7", "num_generations=3")
-HAS_RELAY = importlib.util.find_spec("fleet.relay_process") is not None
+HAS_RELAY = importlib.util.find_spec("fleet.relay.process") is not None
 
 
 @pytest.fixture

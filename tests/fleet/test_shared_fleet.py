@@ -13,8 +13,8 @@ from real_machine import Site
 
 from fleet import heartbeat
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
 
 
 @pytest.fixture

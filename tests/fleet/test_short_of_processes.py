@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from real_fleet import wait_for
 
-from fleet.access import NO_ACCESS
-from fleet.guard import ChildOptions, Guard
-from fleet.kept_relay import KeptRelay
-from fleet.mirror import Mirror
-from fleet.redis_server import RedisServer
+from fleet.machine.guard import ChildOptions, Guard
+from fleet.machine.kept_relay import KeptRelay
+from fleet.machine.mirror import Mirror
+from fleet.security.access import NO_ACCESS
+from fleet.server.redis_server import RedisServer
 
 WHY = os.strerror(errno.EMFILE)
 

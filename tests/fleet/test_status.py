@@ -15,13 +15,13 @@ from redis import ConnectionPool, Redis, UnixDomainSocketConnection
 
 from errors import ServiceUnavailable
 from fleet import figures, heartbeat, keys
-from fleet.access import Access
 from fleet.connection import Client, connect
 from fleet.flush import flush_everything
-from fleet.head_broker import HeadBroker
-from fleet.overview_lines import document, lines
-from fleet.readings import read
-from fleet.redis_server import RedisServer
+from fleet.head.head_broker import HeadBroker
+from fleet.security.access import Access
+from fleet.server.redis_server import RedisServer
+from fleet.status.overview_lines import document, lines
+from fleet.status.readings import read
 from search.code_version import code_version
 
 OTHER = "0123456789abcdef"

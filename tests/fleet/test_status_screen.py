@@ -15,10 +15,10 @@ from rich.cells import cell_len
 from fleet import keys
 from fleet.connection import Client, connect
 from fleet.heartbeat import Heartbeat, encode_beat
-from fleet.overview_lines import document, lines
-from fleet.overview_watch import Link
-from fleet.redis_server import RedisServer
 from fleet.run_report import encode_report
+from fleet.server.redis_server import RedisServer
+from fleet.status.overview_lines import document, lines
+from fleet.status.overview_watch import Link
 from search.messages import encode
 
 SIZES = [(80, 24), (120, 40), (60, 15), (200, 60), (80, 8)]

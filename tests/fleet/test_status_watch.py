@@ -22,7 +22,7 @@ from fleet_picture import declare, machine, worker
 from real_fleet import DEADLINE_S, wait_for
 
 from fleet.connection import connect
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 HEAD = Path(__file__).resolve().parents[2] / "es" / "head.py"
 ENTER_SCREEN, LEAVE_SCREEN, SHOW_CURSOR = "\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"

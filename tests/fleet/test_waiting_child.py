@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from fleet.departure import Departure
-from fleet.run_service import RunService
-from fleet.slot import Bulletin, Slot
-from fleet.worker_broker import WorkerBroker
+from fleet.machine.departure import Departure
+from fleet.machine.run_service import RunService
+from fleet.machine.slot import Bulletin, Slot
+from fleet.machine.worker_broker import WorkerBroker
 from search.messages import MESSAGE_VERSION, Experiment, GuardSpec, Task, encode
 
 UID = "ab" * 16

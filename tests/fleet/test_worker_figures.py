@@ -24,10 +24,10 @@ from real_fleet import (
 
 from fleet import heartbeat
 from fleet.connection import Client, connect
+from fleet.head.redis_pool import RedisPool
 from fleet.heartbeat import WorkerBeat
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from search.messages import Experiment
 from search.noise import NoiseTable, open_table
 

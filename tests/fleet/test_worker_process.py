@@ -9,7 +9,7 @@ from pathlib import Path
 
 from real_fleet import DEADLINE_S
 
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def test_a_child_imports_neither_torch_nor_sacred_nor_ray(tmp_path: Path) -> Non
     program = """
 import sys
 from pathlib import Path
-import fleet.child
+import fleet.machine.child
 from real_fleet import INCLUDE, experiment_of, generation_of
 from search.evaluator import Evaluator
 from search.noise import open_table

@@ -31,9 +31,9 @@ from real_fleet import (
 
 from fleet import keys
 from fleet.connection import Client, connect
+from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers
-from fleet.redis_pool import RedisPool
-from fleet.redis_server import RedisServer
+from fleet.server.redis_server import RedisServer
 from search.messages import (
     MESSAGE_VERSION,
     Experiment,

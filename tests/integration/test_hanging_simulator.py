@@ -25,7 +25,7 @@ def evaluating(running: TrainingProcess) -> psutil.Process:
     while time.monotonic() < deadline_s:
         for process in running.family():
             # By then it has built its environment several times over.
-            if "fleet.evaluation_child" in process.cmdline() and process.cpu_times().user > 2.0:
+            if "fleet.evaluation.child" in process.cmdline() and process.cpu_times().user > 2.0:
                 return process
         time.sleep(0.1)
     raise AssertionError("no child was ever at work")

@@ -54,7 +54,7 @@ class TrainingProcess:
         return psutil.Process(self.process.pid).children(recursive=True)
 
     def workers(self) -> list[psutil.Process]:
-        return [p for p in self.family() if "fleet.child" in p.cmdline()]
+        return [p for p in self.family() if "fleet.machine.child" in p.cmdline()]
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleet.ledger import Ledger
-from fleet.redis_pool import RedisPool
+from fleet.head.ledger import Ledger
+from fleet.head.redis_pool import RedisPool
 
 
 def _nothing(*_: Any, **__: Any) -> list[Any]:

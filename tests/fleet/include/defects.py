@@ -16,7 +16,7 @@ import gymnasium
 import msgspec
 from trouble import Trouble
 
-from fleet.channel import Channel, Kind
+from fleet.evaluation.channel import Channel, Kind
 from search.messages import RecordBatch, decode, encode
 
 

@@ -1,0 +1,1 @@
+"""The serial pool's evaluator in a process that may hang, leak or crash."""

@@ -1,0 +1,1 @@
+"""A machine's side: its Redis, its relay, its workers, all kept alive."""

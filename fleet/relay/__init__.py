@@ -1,0 +1,1 @@
+"""Between the Redis above and a machine's own: work down, records up."""

@@ -1,0 +1,1 @@
+"""Who gets in, and how: users, passwords, certificates."""

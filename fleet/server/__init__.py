@@ -1,0 +1,1 @@
+"""A Redis server of our own: started, found again, ended."""

@@ -1,0 +1,1 @@
+"""What is on a Redis, for people: read, understood, drawn."""
