@@ -31,9 +31,11 @@ def private_folder(folder: Path) -> Path:
             "one that does not exist yet"
         )
     if found.st_mode & _OTHERS:
+        # A folder that others may write to, such as /tmp, is theirs too: nobody should close it.
+        close_it = "" if found.st_mode & stat.S_IWOTH else f"`chmod 700 {folder}`, or "
         raise ConfigError(
             f"{folder} is open to others (mode {stat.S_IMODE(found.st_mode):04o}), expected 0700: "
-            f"`chmod 700 {folder}`, or name a folder that does not exist yet"
+            f"{close_it}name a folder that does not exist yet"
         )
     return folder
 

@@ -66,6 +66,10 @@ def test_a_folder_open_to_others_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").chmod(0o755)
     with pytest.raises(ConfigError, match=r"mode 0755.*chmod 700"):
         private_folder(tmp_path / "open")
+    (tmp_path / "open").chmod(0o1777)
+    with pytest.raises(ConfigError, match=r"mode 1777\), expected 0700: name") as caught:
+        private_folder(tmp_path / "open")
+    assert "chmod" not in str(caught.value)  # of /tmp it would take the machine down
     (tmp_path / "link").symlink_to(tmp_path / "new")
     with pytest.raises(ConfigError, match="not a folder of yours"):
         private_folder(tmp_path / "link")
@@ -141,6 +145,13 @@ def test_beyond_this_machine_a_host_means_tls() -> None:
     assert url_of("fd00::5", 7) == "rediss://[fd00::5]:7/0"
     assert url_of("localhost", 7) == url_of("localhost", 7, no_tls=True) == "redis://localhost:7/0"
     assert url_of("unix:///run/s", 7) == "unix:///run/s"
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5:6379", "[fd00::5]:7", "user@host", "host/0", "", "a b"])
+def test_a_host_that_is_none_is_refused_in_one_line(host: str) -> None:
+    with pytest.raises(ConfigError, match="names no host: expected") as caught:
+        url_of(host, 7)
+    assert "--master_port" in str(caught.value)
 
 
 def test_a_socket_is_served_by_one_server_at_a_time(tmp_path: Path) -> None:
