@@ -32,7 +32,8 @@ es:relay                  string  relay               the same relay  in a relay
                                                                       nothing was lost there; 5 s
 ========================  ======  ==================  ==============  ============================
 
-A missing key means wait: the head writes its own again every second.
+A missing key means wait: the head writes its own again every second. What lives as long as its run
+outlives a head that was killed by a day.
 """
 
 from __future__ import annotations

@@ -16,6 +16,9 @@ from fleet.machine.worker_broker import CREW_FRESH_S
 from fleet.run_report import LIFETIME_S, RunReport, encode_report
 from search.messages import Task, encode
 
+KEPT_S = 86_400
+"""What a head that was killed leaves goes after so long; one that lives renews it every second."""
+
 CLOSED_WORD_S = 60
 _PUSH_CHUNK = 1000
 
@@ -50,7 +53,7 @@ class HeadBroker:
 
     def declare(self, experiment: bytes) -> None:
         """Make the run known, and beat once."""
-        self._client.set(keys.experiment(self._uid), experiment)
+        self._client.set(keys.experiment(self._uid), experiment, ex=KEPT_S)
         self.beat()
 
     def beat(self) -> None:
@@ -58,23 +61,24 @@ class HeadBroker:
         now_s = redis_time_s(self._client)
         with self._client.pipeline(transaction=False) as pipe:
             pipe.zadd(keys.RUNS, {self._uid: now_s})
+            pipe.zremrangebyscore(keys.RUNS, "-inf", now_s - KEPT_S)
             pipe.zremrangebyscore(keys.crew(self._uid), "-inf", now_s - CREW_FRESH_S)
             pipe.execute()
 
     def list_open(self, now_open: str) -> None:
         """Say which generations are open."""
-        self._client.set(keys.open_generations(self._uid), now_open)
+        self._client.set(keys.open_generations(self._uid), now_open, ex=KEPT_S)
 
     def store(self, number: int, data: bytes) -> None:
         """Store generation ``number``, whose tasks are where they should be."""
-        self._client.set(keys.generation(self._uid, number), data)
+        self._client.set(keys.generation(self._uid, number), data, ex=KEPT_S)
 
     def publish(self, number: int, data: bytes, tasks: Sequence[Task], now_open: str) -> None:
         """Store generation ``number`` with these tasks and no others, and say that it is open."""
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.set(keys.generation(self._uid, number), data)
+            pipe.set(keys.generation(self._uid, number), data, ex=KEPT_S)
             pipe.delete(keys.tasks(self._uid, number), keys.reissues(self._uid, number))
-            pipe.set(keys.open_generations(self._uid), now_open)
+            pipe.set(keys.open_generations(self._uid), now_open, ex=KEPT_S)
             _push(pipe, keys.tasks(self._uid, number), tasks)
             pipe.execute()
 
@@ -87,7 +91,7 @@ class HeadBroker:
     def retire(self, numbers: Iterable[int], now_open: str) -> None:
         """These generations are open no more."""
         with self._client.pipeline(transaction=True) as pipe:
-            pipe.set(keys.open_generations(self._uid), now_open)
+            pipe.set(keys.open_generations(self._uid), now_open, ex=KEPT_S)
             for number in numbers:
                 pipe.delete(
                     keys.generation(self._uid, number),
@@ -97,7 +101,7 @@ class HeadBroker:
             pipe.execute()
 
     def look(self, numbers: Sequence[int]) -> Standing:
-        """What is there of the run and of these generations, as of one moment."""
+        """What is there of the run and of these generations, as of one moment; it stays for now."""
         with self._client.pipeline(transaction=True) as pipe:
             pipe.exists(keys.experiment(self._uid))
             pipe.get(keys.open_generations(self._uid))
@@ -105,6 +109,8 @@ class HeadBroker:
                 pipe.exists(keys.generation(self._uid, number))
                 pipe.llen(keys.tasks(self._uid, number))
                 pipe.llen(keys.reissues(self._uid, number))
+            for key in self._keys_of(numbers):
+                pipe.expire(key, KEPT_S)
             found: list[Any] = pipe.execute()
         now_open = found[1].decode(errors="replace") if found[1] is not None else None
         return Standing(
@@ -112,9 +118,14 @@ class HeadBroker:
             now_open,
             {
                 number: Queued(bool(found[at]), int(found[at + 1]), int(found[at + 2]))
-                for number, at in zip(numbers, range(2, len(found), 3), strict=True)
+                for number, at in zip(numbers, range(2, 2 + 3 * len(numbers), 3), strict=True)
             },
         )
+
+    def _keys_of(self, numbers: Sequence[int]) -> list[str]:
+        of_one = (keys.generation, keys.tasks, keys.reissues)
+        of_run = [keys.experiment(self._uid), keys.open_generations(self._uid)]
+        return of_run + [key(self._uid, number) for number in numbers for key in of_one]
 
     def report(self, report: RunReport) -> None:
         """Say how the run does, for people."""
@@ -135,3 +146,4 @@ class HeadBroker:
 def _push(pipe: Any, key: str, tasks: Sequence[Task]) -> None:
     for start in range(0, len(tasks), _PUSH_CHUNK):
         pipe.rpush(key, *(encode(task) for task in tasks[start : start + _PUSH_CHUNK]))
+    pipe.expire(key, KEPT_S)

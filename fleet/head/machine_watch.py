@@ -37,10 +37,10 @@ class MachineWatch:
     def listen(self) -> None:
         """Hear who is there now."""
         self.heard = heartbeat.fresh(self._client)
-        for trouble in self._complaints():
+        for host, trouble in self._complaints():
             if trouble not in self._troubles and len(self._troubles) < _MAX_TROUBLES:
                 self._troubles.add(trouble)
-                self._notice(trouble)
+                self._notice(f"{host}: {trouble}")
 
     def why_still(self, code_version: str) -> str:
         """Why no answers come, in a sentence; empty where workers are simply busy.
@@ -54,7 +54,7 @@ class MachineWatch:
             return "no workers: start some with `python es/worker.py start-workers`"
         if not self.num_workers:
             hosts = ", ".join(sorted({harmless(machine.host, 80) for machine in crews})[:3])
-            return f"no worker is up on {hosts}" + "".join(f": {line}" for line in complaints[:1])
+            return f"no worker is up on {hosts}" + "".join(f": {line}" for _, line in complaints[:1])
         others = [machine for machine in crews if machine.code_version != code_version]
         if len(others) == len(crews):
             return (
@@ -64,7 +64,12 @@ class MachineWatch:
             )
         if any(worker.doing_s is not None for machine in crews for worker in machine.workers):
             return ""
-        return complaints[0] if complaints else ""
+        return next((f"{host}: {line}" for host, line in complaints), "")
 
-    def _complaints(self) -> list[str]:
-        return [harmless(line) for machine in self.heard for line in machine.troubles]
+    def _complaints(self) -> list[tuple[str, str]]:
+        """Whose, and what."""
+        return [
+            (harmless(machine.host, 80), harmless(line))
+            for machine in self.heard
+            for line in machine.troubles
+        ]

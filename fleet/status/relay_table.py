@@ -16,6 +16,7 @@ _COLUMNS = (
     ("run", 5), ("tasks", 7), ("records", 8), ("a batch", 8), ("down", 8), ("up", 8), ("lag", 8),
 )  # fmt: skip
 _FACTS_WIDTH = sum(size for _, size in _COLUMNS) + 2
+_FROM_WIDTH = 13
 
 
 def relay_table_height(overview: Overview) -> int:
@@ -28,8 +29,9 @@ def relay_table(overview: Overview, width: int) -> list[Text]:
     """A heading and one line for each relay."""
     if not overview.relays:
         return []
-    names = names_of(overview.relays)
-    name_width = min(max(map(cell_len, [*names, "relay"])) + 2, max(10, width - _FACTS_WIDTH))
+    names = [name.removesuffix("-relay") for name in names_of(overview.relays)]
+    room = width - _FACTS_WIDTH - _FROM_WIDTH
+    name_width = min(max(map(cell_len, [*names, "relay"])) + 2, max(10, room))
     heading = "".join(f"{name:>{size}}" for name, size in _COLUMNS)
     lines = [Text(f"{'relay':<{name_width}}{heading}  from", "dim")]
     for machine, name in zip(overview.relays, names, strict=True):
@@ -48,7 +50,8 @@ def relay_table(overview: Overview, width: int) -> list[Text]:
         row.stylize(f"bold {OF_SEVERITY[machine.severity]}")
         for cell, (_, size) in zip(cells, _COLUMNS, strict=True):
             row.append(f" {fitted(cell, size - 1):>{size - 1}}")
-        silent = f"silent {age_text(machine.silence_s)}" if machine.is_silent else relay.upstream
+        upstream = relay.upstream.partition("://")[2].removesuffix("/0") or relay.upstream
+        silent = f"silent {age_text(machine.silence_s)}" if machine.is_silent else upstream
         lines.append(row.append("  ").append(silent, "red" if machine.is_silent else "dim"))
         if relay.last_error:
             lines.append(said(relay.last_error, width))
