@@ -63,8 +63,8 @@ def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 
             wants = "wants a password"
         raise AccessRefused(
             f"Redis at {shown} {wants}: set {PASSWORD_VARIABLE}, or {WORKER_VARIABLE} for a "
-            f"worker's, or name a file of mode 0600 that holds it in {PASSWORD_FILE_VARIABLE} or "
-            f"{WORKER_FILE_VARIABLE}"
+            f"worker's, or name a file of mode 0600 that holds it in {PASSWORD_FILE_VARIABLE}, "
+            f"{WORKER_FILE_VARIABLE} or --worker_password_file"
         ) from None
     except redis.ResponseError as error:
         if "HELLO" in str(error).upper():  # how a client greets since Redis 6
@@ -189,10 +189,12 @@ def _advice(url: str, error: Exception) -> str:
     if "SSL" in said or (url.startswith("rediss://") and "TIMEOUT" in said):
         return "if it is there, it speaks no TLS: name it as redis://, or say --no_tls"
     if url.startswith("redis://") and ("CLOSED BY" in said or "RESET BY" in said):
-        return "where it speaks TLS, name it as rediss://"
+        return "where it speaks TLS, name it as rediss://, or leave out --no_tls"
+    if url.startswith("unix:"):
+        return "start what serves this socket, or name another"
     return (
-        "start one with `python es/head.py run-server`, or name another with redis_url= or "
-        f"{URL_VARIABLE}"
+        "start one with `python es/head.py run-server`, or name another with redis_url=, "
+        f"{URL_VARIABLE} or --master_host"
     )
 
 

@@ -26,7 +26,7 @@ MachineId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,80}\Z")]
 Line = Annotated[str, Meta(max_length=500)]
 
 
-class InHand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rollouts ``first`` to ``stop - 1`` of the generation with this digest, taken and not sent."""
 
     digest: Digest
@@ -44,7 +44,7 @@ class WorkerBeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         env_steps_per_s: over the last seconds.
         deaths: processes that ended without being asked to.
         doing_s: how long the rollout in hand has run; None between rollouts.
-        in_hand: what it has taken and not answered yet.
+        claim: what it has taken and not answered yet.
         last_error: how the last process died, or what the last failed rollout said.
         refusal: why it serves no run, where there is one.
     """
@@ -59,7 +59,7 @@ class WorkerBeat(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     deaths: Count = 0
     rss_mb: float = 0.0
     doing_s: float | None = None
-    in_hand: InHand | None = None
+    claim: Claim | None = None
     last_error: Line = ""
     refusal: Line = ""
 

@@ -35,7 +35,7 @@ class Claims:
         """Note what these say they have in hand."""
         for machine in machines:
             for worker in machine.workers:
-                task = worker.in_hand
+                task = worker.claim
                 if task is not None and task.digest == self._digest:
                     for rollout in range(task.first, min(task.stop, self._num_rollouts)):
                         self._claimed_s[rollout] = now_s

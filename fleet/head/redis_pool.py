@@ -292,7 +292,9 @@ class RedisPool:
             self._hand_out_again()
         if self._closed:
             self._retire()
-        self._is_cut_off = False
+        if self._is_cut_off:
+            self._is_cut_off = False
+            self._heard_s = self._clock()  # workers come back when Redis does, and a moment later
         self._broker.report(self._report())
 
     def _declare_again(self, standing: Standing) -> bool:

@@ -13,7 +13,7 @@ import psutil
 
 from fleet.child_process import OWN_SIGNALS, cause_of, death_record, overrun_record
 from fleet.connection import URL_VARIABLE
-from fleet.heartbeat import InHand, WorkerBeat
+from fleet.heartbeat import Claim, WorkerBeat
 from fleet.machine.restarts import Restarts
 from fleet.machine.slot import RECYCLE, Doing, Slot, State
 from fleet.machine.watched_process import WatchedProcess
@@ -117,7 +117,7 @@ class Guard:
             deaths=self.deaths,
             rss_mb=round(self._rss_mb(), 1),
             doing_s=round(now_s - started_s, 3) if started_s is not None else None,
-            in_hand=InHand(doing.digest, doing.unsent, doing.stop) if doing is not None else None,
+            claim=Claim(doing.digest, doing.unsent, doing.stop) if doing is not None else None,
             last_error=(trouble or error)[:_MAX_LINE_CHARS],
             refusal=refusal[:_MAX_LINE_CHARS],
         )

@@ -129,7 +129,7 @@ class FedByHand:
     def beat(self, machine: str = "hand-1", **fields: Any) -> None:
         """Be a machine of one worker."""
         worker: dict[str, Any] = {"worker": f"{machine}-0", "is_up": True}
-        for name in ("is_up", "refusal", "last_error", "doing_s", "in_hand"):
+        for name in ("is_up", "refusal", "last_error", "doing_s", "claim"):
             if name in fields:
                 worker[name] = fields.pop(name)
         fields = {"code_version": self.run.code_version} | fields

@@ -9,7 +9,7 @@ from fed_by_hand import TIMEOUT_S, FedByHand, fed_by_hand
 
 from fleet import heartbeat
 from fleet.head.claims import DROPPED_S, Claims
-from fleet.heartbeat import Heartbeat, InHand, WorkerBeat
+from fleet.heartbeat import Heartbeat, Claim, WorkerBeat
 from fleet.server.redis_server import RedisServer
 from search.messages import Task
 
@@ -29,12 +29,12 @@ def fed(server: RedisServer) -> Iterator[FedByHand]:
 
 
 def machine(first: int, stop: int, digest: str = DIGEST) -> Heartbeat:
-    worker = WorkerBeat("m-0", True, in_hand=InHand(digest, first, stop))
+    worker = WorkerBeat("m-0", True, claim=Claim(digest, first, stop))
     return Heartbeat("m", "m", "code", (worker,))
 
 
-def in_hand(task: Task) -> InHand:
-    return InHand(task.digest, task.first, task.stop)
+def claim_of(task: Task) -> Claim:
+    return Claim(task.digest, task.first, task.stop)
 
 
 def test_what_is_claimed_is_dropped_once_the_claim_is_not_repeated() -> None:
@@ -64,7 +64,7 @@ def test_a_vanished_machines_rollouts_are_handed_out_again_within_seconds(fed: F
     lost, *rest = fed.take_all()
     for task in rest:
         fed.answer(generation, task)
-    fed.beat("gone", in_hand=in_hand(lost))
+    fed.beat("gone", claim=claim_of(lost))
     fed.tick()
     heartbeat.retract(fed.client, "gone")
     fed.tick(DROPPED_S - 1)
@@ -82,6 +82,6 @@ def test_a_rollout_that_is_still_in_hand_is_left_alone(fed: FedByHand) -> None:
     for task in rest:
         fed.answer(generation, task)
     for _ in range(10):
-        fed.beat("slow", in_hand=in_hand(slow))
+        fed.beat("slow", claim=claim_of(slow))
         fed.tick(DROPPED_S)
     assert fed.pool.status().reissued == 0

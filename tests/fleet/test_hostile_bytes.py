@@ -14,7 +14,7 @@ import pytest
 from env.spec import EnvSpec
 from errors import EsError
 from fleet.head.head_token import HeadToken, decode_token, encode_token
-from fleet.heartbeat import Heartbeat, InHand, RelayBeat, WorkerBeat, decode_beat, encode_beat
+from fleet.heartbeat import Heartbeat, Claim, RelayBeat, WorkerBeat, decode_beat, encode_beat
 from fleet.open_numbers import format_numbers, parse_numbers
 from fleet.run_report import RunReport, decode_report, encode_report
 from policy.spec import PolicySpec
@@ -109,7 +109,7 @@ KINDS = (
                 "host-1",
                 "host",
                 "c0de",
-                (WorkerBeat("host-1-0", True, UID, 5, 9, in_hand=InHand(UID, 2, 5)),),
+                (WorkerBeat("host-1-0", True, UID, 5, 9, claim=Claim(UID, 2, 5)),),
             ),
             Heartbeat("host-2-relay", "host", "c0de", (), RelayBeat("redis://h:1/0", UID, 3)),
         ),
