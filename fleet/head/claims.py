@@ -6,13 +6,16 @@ that vanish had told it before what their workers were at, and then no more.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
-from fleet.heartbeat import Heartbeat
+from fleet.heartbeat import Claim, Heartbeat
 
 DROPPED_S = 5.0
 """Heartbeats and records need less through a chain of relays. A machine that vanished counts as
 silent only `fleet.heartbeat.FRESH_S` after its last word, and this runs from then on."""
+
+_CLAIMS_A_ROLLOUT = 4
 
 
 class Claims:
@@ -33,12 +36,12 @@ class Claims:
 
     def hear(self, machines: Iterable[Heartbeat], now_s: float) -> None:
         """Note what these say they have in hand."""
-        for machine in machines:
-            for worker in machine.workers:
-                task = worker.claim
-                if task is not None and task.digest == self._digest:
-                    for rollout in range(task.first, min(task.stop, self._num_rollouts)):
-                        self._claimed_s[rollout] = now_s
+        said = (worker.claim for machine in machines for worker in machine.workers)
+        ours = (claim for claim in said if claim is not None and claim.digest == self._digest)
+        rollouts = (r for claim in ours for r in range(claim.first, self._last(claim)))
+        # Copies of each are few: more claims than this are nobody's honest ones.
+        for rollout in itertools.islice(rollouts, _CLAIMS_A_ROLLOUT * self._num_rollouts):
+            self._claimed_s[rollout] = now_s
 
     def excuse(self, now_s: float) -> None:
         """Nobody could be heard until now: that a claim was not repeated says nothing."""
@@ -50,3 +53,6 @@ class Claims:
         for rollout in gone:
             del self._claimed_s[rollout]
         return gone
+
+    def _last(self, claim: Claim) -> int:
+        return min(claim.stop, self._num_rollouts)

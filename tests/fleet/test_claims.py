@@ -9,7 +9,7 @@ from fed_by_hand import TIMEOUT_S, FedByHand, fed_by_hand
 
 from fleet import heartbeat
 from fleet.head.claims import DROPPED_S, Claims
-from fleet.heartbeat import Heartbeat, Claim, WorkerBeat
+from fleet.heartbeat import Claim, Heartbeat, WorkerBeat
 from fleet.server.redis_server import RedisServer
 from search.messages import Task
 

@@ -14,7 +14,7 @@ import pytest
 from env.spec import EnvSpec
 from errors import EsError
 from fleet.head.head_token import HeadToken, decode_token, encode_token
-from fleet.heartbeat import Heartbeat, Claim, RelayBeat, WorkerBeat, decode_beat, encode_beat
+from fleet.heartbeat import Claim, Heartbeat, RelayBeat, WorkerBeat, decode_beat, encode_beat
 from fleet.open_numbers import format_numbers, parse_numbers
 from fleet.run_report import RunReport, decode_report, encode_report
 from policy.spec import PolicySpec
