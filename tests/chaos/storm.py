@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from fleet.run_report import RunReport
 
 _TICK_S = 0.05
 _LOOK_EVERY_S = 0.5
+QUIET_PATIENCE_S = 60.0
 _MACHINE_KILLS = ("worker", "relay", "supervisor", "local redis", "head's redis")
 DIRECT_KINDS = tuple(k for k in KILLS if k not in ("relay", "local redis")) + WIRES + RECORDS
 ALL_KINDS = KILLS + WIRES + RECORDS
@@ -100,6 +100,7 @@ class Storm:
         self._rng = random.Random(seed)
         self.faults = FaultCount(ALL_KINDS if is_relayed else DIRECT_KINDS)
         self._weather = weather
+        self.patience_s = weather.patience_s
         self.mark = Mark()
         self._episodes = Episodes(folder / "episodes")
         self._stack = ExitStack()
@@ -143,7 +144,8 @@ class Storm:
     def rage(self) -> None:
         """Break things until enough of each kind has been broken, and have the run get on."""
         weather = self._weather
-        self.head.start("num_generations=100000")
+        if self.head.process is None:
+            self.head.start("num_generations=100000")
         self._until(lambda: self.head.told > 0)
         deadline_s = time.monotonic() + weather.longest_s
         with Mischief(
@@ -178,21 +180,23 @@ class Storm:
         too_few = self.faults.missing(weather.least)
         return bool(too_few) or self.faults.total < weather.least_total
 
-    def has_patience_for(self, patience_s: float) -> None:
-        """From now on, and anew."""
-        self._weather = dataclasses.replace(self._weather, patience_s=patience_s)
-        self._seen_s = time.monotonic()
-
     def has_nothing_to_do(self, for_s: float) -> bool:
-        """All is quiet, and yet nobody works for so long, with answers missing."""
+        """All is quiet, and yet nobody works for so long, with answers missing; not so where it was
+        only slow, and gets on again.
+        """
         self._heal()
-        quiet_s, before = time.monotonic(), self._seen
-        while time.monotonic() - quiet_s < for_s:
+        now_s = self._seen_s = quiet_s = time.monotonic()
+        before, patience_s = self._seen, self.patience_s
+        self.patience_s = QUIET_PATIENCE_S
+        while now_s - quiet_s < for_s and self._seen == before:
             self._tend()
-            if self._episodes.are_under_way() or self._seen != before:
-                quiet_s, before = time.monotonic(), self._seen
+            now_s = time.monotonic()
+            if self._episodes.are_under_way():
+                quiet_s = now_s
             time.sleep(_TICK_S)
-        return self._report is not None and self._report.done < self._report.total
+        self._seen_s, self.patience_s = now_s, patience_s
+        report = self._report
+        return self._seen == before and report is not None and report.done < report.total
 
     def calm(self) -> int:
         """All is quiet: the run goes on and ends; how many generations it has had."""
@@ -236,9 +240,9 @@ class Storm:
             seen = report.generation, report.done, report.pid if report.rollouts else 0
             if seen != self._seen:
                 self._seen, self._seen_s = seen, now_s
-        if now_s - self._seen_s > self._weather.patience_s:
+        if now_s - self._seen_s > self.patience_s:
             raise Stuck(
-                f"no answer for {self._weather.patience_s:g} s\n{self._report}\n"
+                f"no answer for {self.patience_s:g} s\n{self._report}\n"
                 f"{self.faults.table()}\n{self.head.output[-2000:]}"
             )
 
