@@ -54,7 +54,8 @@ class MachineWatch:
             return "no workers: start some with `python es/worker.py start-workers`"
         if not self.num_workers:
             hosts = ", ".join(sorted({harmless(machine.host, 80) for machine in crews})[:3])
-            return f"no worker is up on {hosts}" + "".join(f": {line}" for _, line in complaints[:1])
+            why = f": {complaints[0][1]}" if complaints else ""
+            return f"no worker is up on {hosts}{why}"
         others = [machine for machine in crews if machine.code_version != code_version]
         if len(others) == len(crews):
             return (

@@ -265,8 +265,9 @@ def test_why_idle_workers_refuse_is_said_and_busy_ones_have_their_peace(fed: Fed
     fed.open(0)
     fed.beat(refusal="its noise table\nis another \x1b[2J")
     fed.tick(10)
-    assert fed.pool.status().note == "its noise table is another ?[2J"
-    assert fed.notices == ["its noise table is another ?[2J"]  # once, however often it is heard
+    said = "hand: its noise table is another ?[2J"
+    assert fed.pool.status().note == said
+    assert fed.notices == [said]  # once, however often it is heard
     fed.beat(doing_s=50.0, last_error="fell an hour ago")
     fed.tick(10)
     assert fed.pool.status().note == ""

@@ -137,6 +137,18 @@ def test_what_could_not_be_said_is_said_when_redis_is_back_and_nothing_twice(
     assert fed.notices[1:] == ["Redis is back, with all that it had"]
 
 
+def test_workers_have_a_moment_to_come_back_after_redis_did(fed: FedByHand) -> None:
+    fed.open(0)
+    fed.tick(10)
+    assert "no workers" in fed.pool.status().note
+    with Refusing(fed):
+        fed.tick()
+    fed.tick()
+    assert fed.pool.status().note == ""
+    fed.tick(10)
+    assert "no workers" in fed.pool.status().note
+
+
 def test_a_redis_that_was_only_out_of_reach_gets_no_task_twice(fed: FedByHand) -> None:
     fed.open(0)
     fed.take()

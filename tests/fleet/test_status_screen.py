@@ -14,7 +14,7 @@ from rich.cells import cell_len
 
 from fleet import keys
 from fleet.connection import Client, connect
-from fleet.heartbeat import Heartbeat, encode_beat
+from fleet.heartbeat import Heartbeat, RelayBeat, encode_beat
 from fleet.run_report import encode_report
 from fleet.server.redis_server import RedisServer
 from fleet.status.overview_lines import document, lines
@@ -55,6 +55,18 @@ def test_everything_fits_the_terminal(client: Client, machines: int, size: tuple
     found = screen(look(client), *size)
     assert len(found) <= size[1]
     assert max(map(cell_len, found)) <= size[0]
+
+
+def test_relays_of_like_names_leave_room_for_where_their_work_comes_from(client: Client) -> None:
+    for number in range(2):
+        name = f"vm-1494{number}-7df6fe3{number}-relay"
+        beat = RelayBeat(upstream="rediss://10.0.0.5:6379/0")
+        send(client, Heartbeat(name, "vm", "c0de", relay=beat), silence_s=8 * number)
+    silent, heard = screen(look(client))[-2:]
+    assert heard.startswith("vm-1494")
+    assert heard.endswith("  10.0.0.5:6379")
+    assert silent.endswith("  silent 8.0 s")
+    assert heard.split()[0] != silent.split()[0]
 
 
 def test_few_workers_have_a_line_each(client: Client) -> None:
