@@ -193,7 +193,13 @@ class Journal:
         Raises:
             JournalDamaged: there is none.
         """
-        for path in reversed(self._snapshot_paths()):
+        paths = self._snapshot_paths()
+        if not paths:
+            raise JournalDamaged(
+                f"no snapshot in {self.folder}: the run ended before it had saved anything; "
+                "start it anew"
+            )
+        for path in reversed(paths):
             snapshot = _read_snapshot(path)
             if snapshot is not None and snapshot.offset <= self.offset:
                 return snapshot

@@ -22,6 +22,7 @@ def invitation(bind: str, port: int, credentials: Credentials) -> list[str]:
         url = f"{scheme}://{in_url(reachable_address(bind))}:{port}/0"
         lines.append("on this machine:")
         lines.append(f"  python es/experiment.py with lander redis_url={url}")
+        lines.append(f"  python es/head.py status --watch --redis_url={url}")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -216,6 +217,10 @@ def _check_free(bind: str, port: int) -> None:
         try:
             probe.bind((bind, port))
         except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+                raise ConfigError(
+                    f"{bind} is no address of this machine: expected one, or 0.0.0.0 for all"
+                ) from None
             raise ResourceExhausted(
                 f"port {port} of {bind} cannot be had ({error.strerror}): stop what listens there "
                 "(ours: run-server --stop), or choose another with --port"

@@ -100,6 +100,12 @@ def plainly(port: int) -> bytes:
             return b""
 
 
+@pytest.mark.parametrize("bind", ["192.0.2.7", "nowhere.invalid"])
+def test_an_address_of_another_machine_is_not_taken_for_a_port_in_use(bind: str, port: int) -> None:
+    with pytest.raises(ConfigError, match=f"{bind} is no address of this machine: expected"):
+        RedisServer(port, bind, password="h", worker_password="w", no_tls=True)
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0", "::", "192.0.2.7", "somewhere"])
 def test_for_other_machines_no_server_starts_without_password_or_tls(bind: str, port: int) -> None:
     with pytest.raises(ConfigError, match="without a password is anybody's"):
@@ -288,6 +294,7 @@ def test_the_command_for_other_machines_says_all_they_need(certificate: TlsFiles
     )
     assert f"  python es/worker.py workers {wanted}" in lines
     assert "  python es/experiment.py with lander redis_url=rediss://10.0.0.5:7/0" in lines
+    assert "  python es/head.py status --watch --redis_url=rediss://10.0.0.5:7/0" in lines
     plain = "\n".join(invitation("10.0.0.5", 7, Credentials("h", "w")))
     assert "--no_tls" in plain
     assert "ES_REDIS_WORKER_PASSWORD" in plain

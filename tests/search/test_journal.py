@@ -179,5 +179,10 @@ def test_a_damaged_snapshot_gives_way_to_the_one_before(tmp_path: Path) -> None:
 
 
 def test_no_whole_snapshot_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
-    with Journal(tmp_path) as journal, pytest.raises(JournalDamaged, match="load_from"):
-        journal.latest_snapshot()
+    with Journal(tmp_path) as journal:
+        with pytest.raises(JournalDamaged, match="before it had saved anything; start it anew"):
+            journal.latest_snapshot()
+        journal.write_snapshot(snapshot(1, journal.offset))
+        (tmp_path / "snapshot-000000001").write_bytes(b"torn")
+        with pytest.raises(JournalDamaged, match="load_from"):
+            journal.latest_snapshot()
