@@ -88,7 +88,10 @@ def written(
         yield
     finally:
         for path in paths:
-            path.unlink(missing_ok=True)
+            there = _read(path)
+            # Another server on this port, of another address, may have taken our place.
+            if there is not None and there.pid == ours.pid:
+                path.unlink(missing_ok=True)
 
 
 def stop(port: int) -> int | None:

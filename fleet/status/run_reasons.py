@@ -70,7 +70,8 @@ def _head_gone(overview: Overview, run: Run) -> Iterator[Reason]:
 
 
 def _incomplete(_overview: Overview, run: Run) -> Iterator[Reason]:
-    if run.is_at_work and not run.is_declared:
+    # Without a report it has only begun, and has not come to that yet.
+    if run.is_at_work and not run.is_declared and run.report is not None:
         yield Reason(
             "redis-emptied",
             f"Redis has lost part of run {run.name}: its head declares it again within a second; "

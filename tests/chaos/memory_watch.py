@@ -46,15 +46,15 @@ class MemoryWatch:
                     file.write(f"{elapsed_s:.1f},{part},{pid},{own_mb:.3f},{rss_mb:.3f}\n")
 
     def growth(self, warm_up_s: float) -> dict[str, float]:
-        """Of each part's own memory: its median in the last tenth of the time over that in the
-        first after the warm-up, less one.
+        """Of each part's own memory: the median of the last tenth of its samples over that of the
+        first tenth after the warm-up, less one; at least three samples each.
         """
-        window_s = (self.elapsed_s - warm_up_s) / 10
         grown = {}
         for part, samples in self._samples.items():
-            early = [own for s, own, _ in samples if warm_up_s <= s < warm_up_s + window_s]
-            late = [own for s, own, _ in samples if s >= self.elapsed_s - window_s]
-            grown[part] = statistics.median(late) / statistics.median(early) - 1
+            own = [own_mb for elapsed_s, own_mb, _ in samples if elapsed_s >= warm_up_s]
+            assert len(own) > 6, f"{part} was hardly there: {len(own)} samples"
+            tenth = max(3, len(own) // 10)
+            grown[part] = statistics.median(own[-tenth:]) / statistics.median(own[:tenth]) - 1
         return grown
 
     def table(self, warm_up_s: float) -> str:

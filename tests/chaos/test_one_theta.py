@@ -1,4 +1,4 @@
-"""One theta_sha256, however many workers and with whatever overlap; machines: `test_networks`."""
+"""One theta_sha256, however many workers, whatever overlap; machines: `test_machines_apart`."""
 
 from __future__ import annotations
 
