@@ -18,10 +18,6 @@ WARM_UP_S = min(300.0, SOAK_S / 3)
 MOST_GROWTH = 0.05 if IS_LONG_SOAK else 0.5
 """A short one only shows that it is measured, and finds what grows by the rollout."""
 
-MOST_GROWTH_OF_WORKERS = 0.5
-"""LunarLander itself keeps 1.6 kB of each episode, measured without any of us; it is what
-max_rss_mb replaces workers for. Half an hour of it: 30%."""
-
 LANDER = (
     "lander",
     "env_name=paced_lander:PacedLander-v0",
@@ -64,11 +60,7 @@ def test_generation_after_generation_nobody_needs_more_memory(tmp_path: Path, sh
     show(f"{watch.table(WARM_UP_S)}\n{result['generations']} generations in {SOAK_S:g} s")
     grown = watch.growth(WARM_UP_S)
     assert set(grown) == PARTS
-    assert {part: g for part, g in grown.items() if g > _allowed(part)} == {}
-
-
-def _allowed(part: str) -> float:
-    return MOST_GROWTH_OF_WORKERS if part.startswith("worker") else MOST_GROWTH
+    assert {part: g for part, g in grown.items() if g > MOST_GROWTH} == {}
 
 
 def _parts(machine: Machine, head_pid: int, redis: HeadsRedis) -> dict[str, int]:
