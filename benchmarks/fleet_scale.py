@@ -198,6 +198,8 @@ def latency(*, quick: bool = False) -> Iterator[Figure]:
         indent = "" if is_whole else "  "
         target = "< 20" if is_whole else ""
         yield Figure(f"{indent}{what}, median", statistics.median(times_ms), "ms", target)
+        if is_whole:
+            yield Figure(f"{what}, 90th percentile", float(np.percentile(times_ms, 90)), "ms")
         yield Figure(f"{indent}{what}, worst of {len(times_ms)}", max(times_ms), "ms", target)
 
 
