@@ -139,6 +139,11 @@ class Ledger:
         return len(self._unanswered)
 
     @property
+    def unanswered(self) -> Collection[int]:
+        """Rollouts that have no final answer yet."""
+        return self._unanswered.keys()
+
+    @property
     def num_done(self) -> int:
         return self.num_rollouts - len(self._unanswered)
 

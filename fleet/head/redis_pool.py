@@ -325,7 +325,8 @@ class RedisPool:
         for opened in self._open.values():
             patience_s = self._pace.patience_s(opened.generation.max_ep_length)
             opened.ledger.start_clocks(now_s, patience_s, self._timeout_s)
-            opened.ledger.hasten(opened.claims.dropped(now_s), now_s)
+            dropped = opened.claims.dropped(now_s, opened.ledger.unanswered)
+            opened.ledger.hasten(dropped, now_s)
             if lost := opened.ledger.reissue_overdue(now_s):
                 accepted.append(self._batch(opened, lost))
 

@@ -85,3 +85,28 @@ def test_a_rollout_that_is_still_in_hand_is_left_alone(fed: FedByHand) -> None:
         fed.beat("slow", claim=claim_of(slow))
         fed.tick(DROPPED_S)
     assert fed.pool.status().reissued == 0
+
+
+def test_what_died_with_its_taker_before_a_word_of_it_is_handed_out_again(fed: FedByHand) -> None:
+    generation = fed.open(0)
+    lost, busy, *rest = fed.take_all()
+    for task in rest:
+        fed.answer(generation, task)
+    for _ in range(4):
+        fed.beat("busy", claim=claim_of(busy))
+        fed.tick(DROPPED_S / 2)
+    again = fed.take()
+    assert again is not None
+    assert (again.first, again.stop) == (lost.first, lost.stop)
+    assert fed.take() is None
+
+
+def test_machines_that_claim_nothing_at_all_are_given_their_time(fed: FedByHand) -> None:
+    generation = fed.open(0)
+    _, *rest = fed.take_all()
+    for task in rest:
+        fed.answer(generation, task)
+    for _ in range(4):
+        fed.beat("mute")
+        fed.tick(DROPPED_S)
+    assert fed.queued() == []
