@@ -66,13 +66,14 @@ def head_cpu(*, quick: bool = False) -> Iterator[Figure]:
 
 
 def records(*, quick: bool = False) -> Iterator[Figure]:
-    """4 machines of 8 workers that answer at once, two generations of 20,000 rollouts open."""
-    num_machines, per_machine = (2, 2) if quick else (4, 8)
+    """Workers that answer at once, two generations of 20,000 rollouts open."""
     pop_size, generations = (200, 6) if quick else (20_000, 16)
-    for through_relays in (True,) if quick else (False, True):
+    # More workers get shorter spans, and more relays have to share this machine with the head.
+    cases = [(4, 8, False), (4, 8, True), (10, 8, False), (10, 8, True)]
+    for num_machines, per_machine, through_relays in [(2, 2, True)] if quick else cases:
         fleet = Fleet((1.0,) * num_machines, per_machine, None, through_relays=through_relays)
         outcome = run(fleet, Search(100, pop_size, generations, overlap=1))
-        way = "through relays" if through_relays else "direct"
+        way = f"{num_machines} x {per_machine} {'through relays' if through_relays else 'direct'}"
         warm = generations // 4
         first, last = outcome.told[warm], outcome.told[-2]
         elapsed_s = last.synced_s - first.synced_s

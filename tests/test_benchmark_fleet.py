@@ -103,9 +103,9 @@ def by_name(figures: list[Figure]) -> dict[str, float]:
 
 def test_workers_that_answer_at_once_are_heard_through_relays() -> None:
     found = by_name(list(records(quick=True)))
-    assert found["through relays: records"] > 0
-    assert 0 < found["through relays: head, share of a core"] < 200
-    assert found["through relays: records in a worker's batch, mean"] >= 1
+    assert found["2 x 2 through relays: records"] > 0
+    assert 0 < found["2 x 2 through relays: head, share of a core"] < 200
+    assert found["2 x 2 through relays: records in a worker's batch, mean"] >= 1
 
 
 def test_theta_leaves_the_heads_redis_about_once_a_machine() -> None:
