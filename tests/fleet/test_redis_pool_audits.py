@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 from fed_by_hand import fed_by_hand
-from real_fleet import INCLUDE, collect, expected, experiment_of, generation_of, said, wait_for
+from real_fleet import (
+    INCLUDE,
+    collect,
+    expected,
+    experiment_of,
+    generation_of,
+    of_run,
+    said,
+    seeds_of,
+    wait_for,
+)
 
 from fleet.connection import connect
 from fleet.head.redis_pool import RedisPool
@@ -78,7 +88,10 @@ def test_two_honest_machines_agree_to_the_bit(tmp_path: Path, server: RedisServe
         local_workers(1, server.url, log=tmp_path / "a", include=INCLUDE, noise_dir=tmp_path),
         local_workers(1, server.url, log=tmp_path / "b", include=INCLUDE, noise_dir=tmp_path),
     ):
-        run = experiment_of(noise.spec)
+        calm = generation_of()
+        # Slow enough for both to have a share: a machine that sleeps through it audits nothing.
+        slow = seeds_of(calm, range(calm.num_rollouts))
+        run = experiment_of(noise.spec, kind="dawdle", seeds=slow)
         notices: list[str] = []
         pool = RedisPool(client, run, audit_fraction=1.0, notice=notices.append)
         try:
@@ -86,7 +99,7 @@ def test_two_honest_machines_agree_to_the_bit(tmp_path: Path, server: RedisServe
                 lambda: pool.results(0.05) is not None and pool.status().num_workers == 2,
                 "two machines",
             )
-            generation = generation_of(run.run_uid)
+            generation = of_run(calm, run)
             pool.open(generation)
             (answers,) = collect(pool, generation)
             status = pool.status()

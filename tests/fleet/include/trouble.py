@@ -89,6 +89,9 @@ class Trouble(gymnasium.Env[NDArray[np.float32], NDArray[np.float32]]):
     def hang(self) -> None:
         time.sleep(600)
 
+    def dawdle(self) -> None:
+        time.sleep(0.03)
+
     def wait(self) -> None:
         (self.folder / f"waiting-{os.getpid()}").touch()
         while not (self.folder / "go").exists():
