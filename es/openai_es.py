@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from errors import ConfigError, RunAborted
 from es.gradient import estimate_gradient
 from es.optimizers import OptimizerSettings, ThetaOptimizer
-from es.shaping import candidate_fitness, shaping_by_name
+from es.shaping import shaping_by_name
+from search.candidate_fitness import candidate_fitness
 from search.messages import Perturbations
 from search.noise import NoiseTable, required_length
 

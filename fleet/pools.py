@@ -34,6 +34,8 @@ class Site:
     log: Path
     workers: Workers = "auto"
     redis_url: str | None = None
+    ray_address: str | None = None
+    ray_dashboard: bool = False
     access: Access = NO_ACCESS
     include: Path | None = None
     noise_dir: Path | None = None

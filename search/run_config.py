@@ -16,7 +16,7 @@ from search.messages import GuardSpec
 
 
 class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The options of ``python es/experiment.py with ...``, grouped by what they are about.
+    """The options of every experiment command, grouped by what they are about.
 
     The environment:
         env_name: a Gymnasium id, one of ours, or ``module:Id`` from the ``include`` folder.
@@ -37,7 +37,16 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         sigma, lr, l2coeff, optimizer, momentum, adam_beta1, adam_beta2, adam_epsilon, shaping.
         num_episodes: episodes for each candidate.
         noise_table_size: float32 numbers in the shared noise table, 25 million or more.
-        tool: the search itself; this command has ``openai_es``.
+        tool: ``openai_es``, or any name of Nevergrad's registry (``CMA``, ``TwoPointsDE``, ...).
+
+    Nevergrad's searches:
+        They use pop_size (candidates asked together; CMA's population) and sigma (the first step
+        size), and neither lr nor what else is about the update.
+        tool_options: parameters of the tool's family, such as ``tool_options.elitist=True``.
+        bounds: least and greatest value of every parameter; None, no bounds.
+        asynchronous: tell each candidate as it comes and ask for another at once, pop_size of them
+            in flight: keeps workers busy where episodes differ in length; not reproducible.
+        restarts: none, ipop or bipop: what CMA does when it stagnates.
 
     Ends:
         num_generations, target_fitness, max_wall_s, max_env_steps: whichever comes first.
@@ -52,8 +61,10 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         runs_dir, author, render: where, by whom, and whether a video is made at the end.
 
     Where it runs:
-        pool: serial or redis. ``local=True`` is pool=serial as in the older system.
+        pool: serial, redis or ray. ``local=True`` is pool=serial, ``use_ray=True`` pool=ray.
         workers: auto, or how many to start; redis_url: the head's Redis.
+        ray_address: None, a Ray of this run's own here; auto, the cluster of this machine;
+            ray://host:port, that one. ray_dashboard: have Ray show its own (on this machine only).
         force_cpu, sleep: accepted as in the older system; training runs on processors, unslowed.
         min_task_runtime: seconds of work in one task at least, where rollouts are short.
         rollout_timeout_s, max_rollouts_per_process, max_rss_mb, max_failed_fraction: the guard.
@@ -97,6 +108,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     noise_table_size: int = 25_000_000
     tool: str = "openai_es"
 
+    tool_options: dict[str, PolicyOption] = {}
+    bounds: tuple[float, float] | None = None
+    asynchronous: bool = False
+    restarts: str = "none"
+
     num_generations: int = 100
     target_fitness: float | None = None
     max_wall_s: float | None = None
@@ -115,6 +131,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     pool: str = "redis"
     workers: Literal["auto"] | int = "auto"
     redis_url: str | None = None
+    ray_address: str | None = None
+    ray_dashboard: bool = False
     min_task_runtime: float = 0.05
     rollout_timeout_s: float = 600.0
     max_rollouts_per_process: int = 100_000
@@ -156,6 +174,10 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError(f"workers={self.workers} must be auto, 0 or more")
         if self.pool not in POOLS:
             raise ValueError(f"pool={self.pool} must be {' or '.join(POOLS)}")
+        if self.restarts not in RESTARTS:
+            raise ValueError(f"restarts={self.restarts} must be {' or '.join(RESTARTS)}")
+        if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
+            raise ValueError(f"bounds={list(self.bounds)} must be the least and the greatest value")
 
     @property
     def env_spec(self) -> EnvSpec:
@@ -194,7 +216,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         )
 
 
-POOLS = ("redis", "serial")
+POOLS = ("redis", "serial", "ray")
+RESTARTS = ("none", "ipop", "bipop")
 _AT_LEAST = {
     "env_seed": -1,
     "frame_skip": 1,

@@ -28,6 +28,7 @@ ALLOWED = {
     "fleet": {"search", "env", "policy"},
     "es": {"search", "fleet", "env", "policy"},
     "nevergrad_es": {"search", "fleet", "env", "policy"},
+    "training": {"search", "fleet", "env", "policy"},
     "errors.py": set(),
 }
 
@@ -37,9 +38,10 @@ EDGES = {
     "es/head.py",
     "es/worker.py",
     "es/experiment.py",
-    "es/command.py",
-    "es/training.py",
-    "es/beginning.py",
+    "training/command.py",
+    "training/training.py",
+    "training/beginning.py",
+    "training/strategies.py",
     "nevergrad_es/experiment.py",
     "env/render.py",
     "env/evaluate.py",

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errors import ConfigError, RunAborted
+from errors import ConfigError
 from es.shaping import (
     SHAPINGS,
-    candidate_fitness,
     centered_ranks,
     raw,
     shaping_by_name,
@@ -96,28 +95,6 @@ def test_the_numbers_are_the_ones_of_every_release() -> None:
     assert ranks.tolist() == [-0.1, 0.2, 0.2, 0.5, -0.5, -0.3]
     scores = z_score(array(2, 4, 4, 4, 5, 5, 7, 9))
     assert scores.tolist() == [-1.5, -0.5, -0.5, -0.5, 0, 0, 1, 2]
-
-
-def test_fitness_is_the_mean_over_episodes() -> None:
-    assert candidate_fitness(np.array([[1.0, 2.0], [5.0, -5.0]])).tolist() == [1.5, 0.0]
-
-
-def test_a_failed_episode_counts_as_the_worst_of_the_generation() -> None:
-    fitness_ce = np.array([[4.0, np.nan], [np.nan, np.nan], [2.0, -6.0]])
-    assert candidate_fitness(fitness_ce).tolist() == [-1.0, -6.0, -2.0]
-    assert np.isnan(fitness_ce[0, 1])
-
-
-def test_the_mean_does_not_depend_on_how_the_matrix_lies_in_memory() -> None:
-    fitness_ce = np.random.default_rng(0).standard_normal((7, 33)) * 1e3
-    expected = candidate_fitness(fitness_ce)
-    assert np.array_equal(candidate_fitness(np.asfortranarray(fitness_ce)), expected)
-    assert np.array_equal(candidate_fitness(fitness_ce[::-1])[::-1], expected)
-
-
-def test_a_generation_without_finite_fitness_ends_the_run() -> None:
-    with pytest.raises(RunAborted, match="no rollout"):
-        candidate_fitness(np.full((4, 2), np.nan))
 
 
 def test_an_unknown_shaping_names_the_close_one() -> None:

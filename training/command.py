@@ -7,24 +7,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
 
 from env.render import render_run_video
 from errors import EsError
-from es.training import (
-    MakeStrategy,
-    Training,
-    last_line,
-    result_of,
-    score_options,
-    settled,
-)
 from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
 from fleet.security.access import NO_ACCESS, Access
 from fleet.security.find_access import find_access
-from search.configs import NAMED_CONFIGS
+from search.configs import NAMED_CONFIGS, NamedConfig
 from search.journal import Journal
 from search.loop import RunOutcome
 from search.run_config import RunConfig, defaults, parse_config
@@ -34,6 +27,13 @@ from tracking.recorder import RunRecorder
 from tracking.recorders import Recorders
 from tracking.sacred_command import run_command
 from tracking.tracked_experiment import TrackedExperiment
+from training.training import (
+    Training,
+    last_line,
+    result_of,
+    score_options,
+    settled,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 NOISE_VARIABLE = "ES_NOISE_DIR"
@@ -41,21 +41,28 @@ VIDEO = "final.mp4"
 
 
 class Command:
-    """An experiment command with its own search.
+    """An experiment command. Each can do what all can; they differ in what they do unasked.
 
     Args:
         name: Sacred's name of the experiment.
-        make_strategy: the search.
         usage: what ``--help`` says first.
+        changed: options whose default is another than `RunConfig`'s.
+        named_configs: what may stand after ``with``.
     """
 
-    def __init__(self, name: str, make_strategy: MakeStrategy, usage: str) -> None:
-        self._make_strategy = make_strategy
+    def __init__(
+        self,
+        name: str,
+        usage: str,
+        *,
+        changed: Mapping[str, Any] = MappingProxyType({}),
+        named_configs: Mapping[str, NamedConfig] = NAMED_CONFIGS,
+    ) -> None:
         self._journal: Journal | None = None
         self._experiment = TrackedExperiment(name, base_dir=ROOT, save_git_info=False)
         self._experiment.doc = usage
-        self._experiment.add_config(defaults())  # type: ignore[no-untyped-call]
-        for config_name, named in NAMED_CONFIGS.items():
+        self._experiment.add_config({**defaults(), **changed})  # type: ignore[no-untyped-call]
+        for config_name, named in named_configs.items():
             self._experiment.add_described_config(config_name, named.doc, named.options)
 
         @self._experiment.main  # type: ignore[untyped-decorator]
@@ -100,7 +107,6 @@ class Command:
                     run_id=int(directory.name),
                     journal=self._journal,
                     recorder=Recorders([recorder, console]),
-                    make_strategy=self._make_strategy,
                     access=access,
                 )
                 if config.resume is not None:

@@ -1,7 +1,4 @@
-"""Puts a run together from its config and runs it; what every experiment command shares.
-
-Only the strategy differs from command to command: each passes the function that makes its own.
-"""
+"""Puts a run together from its config, and runs it."""
 
 from __future__ import annotations
 
@@ -19,7 +16,6 @@ from numpy.typing import NDArray
 
 from env import registry
 from errors import ConfigError
-from es.beginning import Beginning, begin
 from fleet.pools import Site, open_pool
 from fleet.security.access import NO_ACCESS, Access
 from policy.statistics import ObservationStatistics
@@ -33,6 +29,8 @@ from search.protocol import Pool, Recorder, Strategy
 from search.run_config import RunConfig
 from search.run_state import RunState
 from search.settings import LoopSettings
+from training.beginning import Beginning, begin
+from training.strategies import check_search, draws_noise, make_strategy
 
 # One noise table for all runs, so that runs side by side share its memory; a run's own seed draws
 # the rows from it.
@@ -41,7 +39,6 @@ DEFAULT_VALIDATION_EPISODES = 10
 WORKERS_LOG = "workers.log"
 
 Notice = Callable[[str], None]
-MakeStrategy = Callable[[RunConfig, NDArray[np.float32], NoiseTable], Strategy]
 
 
 class Training:
@@ -52,7 +49,6 @@ class Training:
         run_id: the short number that people use.
         journal: the run's, held by this process.
         recorder: who remembers and shows.
-        make_strategy: the command's own search.
         access: to Redis.
     """
 
@@ -63,14 +59,12 @@ class Training:
         run_id: int,
         journal: Journal,
         recorder: Recorder,
-        make_strategy: MakeStrategy,
         access: Access = NO_ACCESS,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._journal = journal
         self._recorder = recorder
-        self._make_strategy = make_strategy
         self._access = access
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
@@ -85,11 +79,10 @@ class Training:
         config = self._config
         beginning = begin(config, self._include, self._recorder.notice)
         theta0 = beginning.theta
-        noise_length = max(config.noise_table_size, required_length(len(theta0)))
         with ExitStack() as stack:
-            noise = stack.enter_context(open_table(NOISE_SEED, noise_length, self._noise_dir))
-            strategy = self._make_strategy(config, theta0, noise)
-            check_overlap(config.overlap, strategy)
+            noise = self._noise(stack, len(theta0))
+            strategy = make_strategy(config, theta0, noise, self._recorder.notice)
+            check_overlap(config, strategy)
             is_resumed = config.resume is not None
             uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)
             settings = loop_settings(config, uid, beginning)
@@ -113,7 +106,13 @@ class Training:
             if isinstance(entry, Closed)
         }
 
-    def _pool(self, uid: str, noise: NoiseTable) -> AbstractContextManager[Pool]:
+    def _noise(self, stack: ExitStack, num_parameters: int) -> NoiseTable | None:
+        if not draws_noise(self._config):
+            return None
+        length = max(self._config.noise_table_size, required_length(num_parameters))
+        return stack.enter_context(open_table(NOISE_SEED, length, self._noise_dir))
+
+    def _pool(self, uid: str, noise: NoiseTable | None) -> AbstractContextManager[Pool]:
         config = self._config
         experiment = Experiment(
             version=MESSAGE_VERSION,
@@ -123,7 +122,7 @@ class Training:
             arithmetic=fingerprint(),
             env=config.env_spec,
             policy=config.policy_spec,
-            noise=noise.spec,
+            noise=noise.spec if noise is not None else None,
             guard=config.guard_spec,
             mixed_hardware=config.mixed_hardware,
         )
@@ -132,6 +131,8 @@ class Training:
             log=self._journal.folder.parent / WORKERS_LOG,
             workers=config.workers,
             redis_url=config.redis_url,
+            ray_address=config.ray_address,
+            ray_dashboard=config.ray_dashboard,
             access=self._access,
             include=self._include,
             noise_dir=self._noise_dir,
@@ -148,22 +149,23 @@ def settled(config: RunConfig, notice: Notice) -> RunConfig:
     Raises:
         ConfigError: it asks for something this version does not have.
     """
-    if config.use_ray:
-        raise ConfigError("use_ray=True: this version has pool=redis and pool=serial; use one")
+    check_search(config)
     if config.include is not None and not Path(config.include).is_dir():
         raise ConfigError(f"include={config.include} is no folder: name the one with your modules")
     changes: dict[str, Any] = {"env_name": registry.canonical_name(config.env_name, notice)}
-    if config.local:
-        notice("local=True is now called pool=serial")
-        changes |= {"pool": "serial", "local": False}
+    for name, pool in (("local", "serial"), ("use_ray", "ray")):
+        if getattr(config, name):
+            notice(f"{name}=True is now called pool={pool}")
+            changes |= {"pool": pool, name: False}
     return msgspec.structs.replace(config, **changes)
 
 
-def check_overlap(overlap: int, strategy: Strategy) -> None:
+def check_overlap(config: RunConfig, strategy: Strategy) -> None:
     """Refuse more open generations than the search can bear."""
-    if overlap > strategy.max_overlap:
+    if config.overlap > strategy.max_overlap:
         raise ConfigError(
-            f"overlap={overlap}: this search bears at most overlap={strategy.max_overlap}"
+            f"overlap={config.overlap}: tool={config.tool} bears at most "
+            f"overlap={strategy.max_overlap}; asynchronous=True keeps workers busy instead"
         )
 
 

@@ -1,0 +1,1 @@
+"""Nevergrad's optimisers as searches of ours."""

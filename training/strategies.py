@@ -1,0 +1,116 @@
+"""The search that a config asks for, by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from errors import ConfigError
+from search.arithmetic import use_one_thread
+from search.noise import NoiseTable
+from search.protocol import Strategy
+from search.run_config import RunConfig
+
+OPENAI_ES = "openai_es"
+CMA = "CMA"
+
+Notice = Callable[[str], None]
+
+
+def make_strategy(
+    config: RunConfig,
+    theta0: NDArray[np.float32],
+    noise: NoiseTable | None,
+    notice: Notice,
+) -> Strategy:
+    """The search of ``config.tool``, beginning at ``theta0``.
+
+    Args:
+        config: the run's.
+        theta0: ``(D,)`` float32.
+        noise: the table of those that draw from one; see `draws_noise`.
+        notice: where a line for people goes.
+
+    Raises:
+        ConfigError: there is no such tool, or it cannot have these settings.
+    """
+    if noise is None:
+        return _nevergrad(config, theta0, notice)
+    return _openai_es(config, theta0, noise)
+
+
+def draws_noise(config: RunConfig) -> bool:
+    """Whether the search takes its candidates from the shared noise table."""
+    return config.tool == OPENAI_ES
+
+
+def check_search(config: RunConfig) -> None:
+    """Refuse what no search can have, without loading any.
+
+    Raises:
+        ConfigError: settings that exclude each other.
+    """
+    if config.tool != OPENAI_ES:
+        return
+    defaults = RunConfig()
+    for name in ("tool_options", "bounds", "asynchronous", "restarts"):
+        value = getattr(config, name)
+        if value != getattr(defaults, name):
+            raise ConfigError(
+                f"{name}={value} is for Nevergrad's tools, not for tool={OPENAI_ES}: leave it out, "
+                f"or set tool={CMA}"
+            )
+
+
+def _openai_es(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable) -> Strategy:
+    # torch takes a second to load: not for a command that only refuses or explains.
+    from es.openai_es import OpenAIES
+
+    use_one_thread()
+    return OpenAIES(
+        theta0,
+        noise,
+        run_seed=config.seed,
+        pop_size=config.pop_size,
+        sigma=config.sigma,
+        optimizer=config.optimizer,
+        lr=config.lr,
+        l2coeff=config.l2coeff,
+        shaping=config.shaping,
+        adam_beta1=config.adam_beta1,
+        adam_beta2=config.adam_beta2,
+        adam_epsilon=config.adam_epsilon,
+        momentum=config.momentum,
+    )
+
+
+def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -> Strategy:
+    # Nevergrad takes two seconds.
+    from nevergrad_es.nevergrad_strategy import NO_RESTARTS, NevergradStrategy
+    from nevergrad_es.tools import Tool, find_tool
+
+    use_one_thread()
+
+    def make_tool(budget: int) -> Tool:
+        return find_tool(
+            config.tool,
+            config.tool_options,
+            theta0,
+            bounds=config.bounds,
+            budget=budget,
+            stagnates=config.restarts != NO_RESTARTS,
+            notice=notice,
+        )
+
+    return NevergradStrategy(
+        theta0,
+        make_tool,
+        run_seed=config.seed,
+        pop_size=config.pop_size,
+        sigma=config.sigma,
+        budget=config.num_generations * config.pop_size,
+        asynchronous=config.asynchronous,
+        restarts=config.restarts,
+    )
