@@ -231,7 +231,7 @@ def lead(settings: HeadSettings) -> list[Told]:
         try:
             with MarkedJournal(Path(settings.folder) / "journal", diary, strategy) as journal:
                 gc.collect()
-                gc.freeze()  # as `training.training` does
+                gc.freeze()  # as `training.session` does
                 Loop(state, pool, journal, diary).run()
         finally:
             pool.shutdown()

@@ -110,7 +110,9 @@ def find_tool(
 
     def make(regime: Regime) -> Optimizer:
         # As many asked as CMA has: Nevergrad would silently raise its population to them.
-        chosen = type(entry)(**settings, popsize=regime.pop_size) if is_cma else entry
+        chosen = entry
+        if is_cma:
+            chosen = nevergrad.families.ParametrizedCMA(**settings, popsize=regime.pop_size)
         return _made(name, chosen, _parameters(theta0, bounds, regime), budget, regime.pop_size)
 
     return Tool(name, make, is_cma)

@@ -2,6 +2,7 @@
 
 At most ``overlap + 1`` generations are open. They are told in order, and generation g is asked as
 soon as g - overlap - 1 has been told, so that what it depends on is fixed by rule, not by timing.
+An asynchronous run tells them as they complete and asks for another at once: timing decides.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import RunAborted
+from search.failure_limit import FailureLimit
 from search.journal import Answered, Closed, Journal, Opened
 from search.messages import RecordBatch
 from search.metrics import generation_metrics
@@ -72,6 +73,8 @@ class Loop:
         self._recorder = recorder
         self._stop_requested = stop_requested
         self._clock = clock
+        window = self._settings.overlap + 1 if self._settings.asynchronous else 1
+        self._failure_limit = FailureLimit(self._settings.max_failed_fraction, window)
         self._earlier = state.totals
         self._started_s = clock()
         self._opened_s: dict[int, float] = {}
@@ -94,12 +97,13 @@ class Loop:
                 state.note_offset(opened, self._journal.offset)
                 self._journal.append(Opened(opened.generation.number, opened.digest))
                 self._publish(opened)
-            if not self._collect(state.open[0]):
+            complete = self._collect()
+            if complete is None:
                 self._write_snapshot()
                 return RunOutcome(
                     INTERRUPTED, state.totals, state.strategy.theta.copy(), np.empty(0)
                 )
-            self._close(state.open[0])
+            self._close(complete)
         for opened in state.open:
             self._pool.close(opened.generation.number)
         self._write_snapshot()
@@ -122,15 +126,17 @@ class Loop:
         self._opened_s[opened.generation.number] = self._clock()
         self._pool.open(opened.generation, opened.known)
 
-    def _collect(self, oldest: OpenGeneration) -> bool:
-        """Take records until ``oldest`` is complete; False when asked to stop before."""
-        while not oldest.is_complete:
+    def _collect(self) -> OpenGeneration | None:
+        """Take records until a generation may be told; ``None`` when asked to stop before."""
+        tellable = self._state.tellable
+        while not (complete := [opened for opened in tellable if opened.is_complete]):
             if self._stop_requested():
-                return False
+                return None
             self._keep(self._pool.results(_POLL_S))
-            self._abort_if_hopeless(oldest)
-            self._show(oldest)
-        return True
+            for opened in tellable:
+                self._failure_limit.check(opened)
+            self._show(tellable)
+        return complete[0]
 
     def _keep(self, batches: Sequence[RecordBatch]) -> None:
         """Journal the records that came together, in one write, and only then count them."""
@@ -140,31 +146,19 @@ class Loop:
         for batch in wanted:
             by_digest[batch.digest].add(batch)
 
-    def _show(self, oldest: OpenGeneration) -> None:
+    def _show(self, tellable: Sequence[OpenGeneration]) -> None:
         now_s = self._clock()
         if now_s - self._shown_s < _SHOW_EVERY_S:
             return
         self._shown_s = now_s
         status = self._pool.status()
-        generation = oldest.generation
-        self._recorder.progress(generation.number, oldest.num_done, generation.num_rollouts, status)
+        done = sum(opened.num_done for opened in tellable)
+        total = sum(opened.generation.num_rollouts for opened in tellable)
+        self._recorder.progress(self._state.told, done, total, status)
         if status.note != self._note:
             self._note = status.note
             if status.note:
                 self._recorder.notice(status.note)
-
-    def _abort_if_hopeless(self, opened: OpenGeneration) -> None:
-        if not opened.num_failures:
-            return
-        generation = opened.generation
-        failures = opened.failures
-        allowed = self._settings.max_failed_fraction * generation.num_training
-        if len(failures) > allowed or len(failures) == generation.num_training:
-            raise RunAborted(
-                f"{len(failures)} of {generation.num_training} rollouts of generation "
-                f"{generation.number} failed, at most {allowed:g} may; the first: "
-                f"{failures[0].error}; mend the environment or raise max_failed_fraction"
-            )
 
     def _close(self, opened: OpenGeneration) -> None:
         """Tell, journal, record: in this order, so that a resume repeats at worst the telling."""
@@ -178,11 +172,13 @@ class Loop:
             lost=self._earlier.lost + status.lost,
             wall_s=self._earlier.wall_s + now_s - self._started_s,
         )
-        is_best = totals.best_generation == number
-        is_kept = is_best or self._is_checkpoint_due(number)
+        told = state.told
+        is_best = totals.best_generation == told
+        is_kept = is_best or self._is_checkpoint_due(told)
         checkpoint = state.checkpoint(opened.generation) if is_kept else {}
         fitness_ce = opened.fitness_ce()
-        update = state.tell(fitness_ce)
+        update = state.tell(opened, fitness_ce)
+        self._failure_limit.passed(opened)
         state.statistics = opened.merged(state.statistics)
         state.totals = totals
         metrics = generation_metrics(
@@ -203,9 +199,9 @@ class Loop:
             )
         )
         self._journal.sync()
-        self._recorder.generation(number, metrics)
+        self._recorder.generation(told, metrics)
         if is_kept:
-            self._recorder.checkpoint(number, checkpoint, is_best=is_best, is_last=False)
+            self._recorder.checkpoint(told, checkpoint, is_best=is_best, is_last=False)
         if self._clock() - self._snapshot_s >= self._settings.snapshot_every_s:
             self._write_snapshot()
 

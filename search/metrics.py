@@ -101,7 +101,7 @@ def generation_metrics(
     """
     theta = opened.generation.candidates.theta
     metrics = {
-        "work/generation": float(opened.generation.number),
+        "work/generation": float(totals.generations - 1),
         "theta/norm": float(np.linalg.norm(theta)),
         "theta/size": float(len(theta)),
         **update,

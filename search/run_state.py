@@ -1,7 +1,8 @@
 """Where a run stands: its search, the generations it has open, and what it has counted.
 
-The same few steps make a run and replay it: generations are asked when they are due, told in
-order, and everything else follows. `snapshot` and `RunState.restored` are each other's inverse.
+The same few steps make a run and replay it: generations are asked in order when they are due, told
+when they are complete, and everything else follows. `snapshot` and `resume` are each other's
+inverse.
 """
 
 from __future__ import annotations
@@ -43,33 +44,42 @@ class RunState:
         self.open: deque[OpenGeneration] = deque()
         self._offsets: dict[int, int] = {}
 
+    @property
+    def asked(self) -> int:
+        """Generations asked for; each has been told or is open."""
+        return self.told + len(self.open)
+
+    @property
+    def tellable(self) -> list[OpenGeneration]:
+        """Open generations of which the next to be told is one, in their order."""
+        return list(self.open) if self.settings.asynchronous else [self.open[0]]
+
     def ask_due(self) -> Iterator[OpenGeneration]:
         """Ask for each generation that is due, one by one, and have it open."""
         while len(self.open) <= self.settings.overlap:
-            number = self.told + len(self.open)
-            if number >= self.settings.num_generations:
+            if self.asked >= self.settings.num_generations:
                 return
-            yield self._ask(number)
+            yield self._ask(self.asked)
 
     def final_test(self) -> OpenGeneration:
         """A generation of theta alone, on the final-test seeds; not one of the open ones."""
         theta = self.strategy.theta
         nobody = Genomes.of(theta, np.empty((0, len(theta)), dtype=np.float32))
         return OpenGeneration(
-            self._generation(self.told, nobody, self.settings.num_final, final=True)
+            self._generation(self.asked, nobody, self.settings.num_final, final=True)
         )
 
     def note_offset(self, opened: OpenGeneration, offset: int) -> None:
         """Remember from which byte of the journal on ``opened`` has records."""
         self._offsets[opened.generation.number] = offset
 
-    def tell(self, fitness_ce: NDArray[np.float64]) -> Mapping[str, float]:
-        """Tell the oldest open generation, and have it open no more."""
-        opened = self.open.popleft()
+    def tell(self, opened: OpenGeneration, fitness_ce: NDArray[np.float64]) -> Mapping[str, float]:
+        """Tell an open generation, and have it open no more."""
         number = opened.generation.number
+        self.open.remove(opened)
         self._offsets.pop(number, None)
         update = self.strategy.tell(number, fitness_ce)
-        self.told = number + 1
+        self.told += 1
         return update
 
     def snapshot(self, offset: int) -> Snapshot:
@@ -167,15 +177,20 @@ class RunState:
                 for opened in self.open:
                     if opened.digest == batch.digest:
                         opened.add(batch)
-            case Closed(number) if number == self.told:
-                self.tell(entry.fitness_ce)
-                self.statistics = entry.statistics
-                self.totals = entry.totals
+            case Closed(number):
+                closed = self._find_open(number)
+                if closed is not None:  # else the snapshot knows of it
+                    self.tell(closed, entry.fitness_ce)
+                    self.statistics = entry.statistics
+                    self.totals = entry.totals
+
+    def _find_open(self, number: int) -> OpenGeneration | None:
+        return next((o for o in self.open if o.generation.number == number), None)
 
     def _replay_opened(self, number: int, digest: str) -> None:
-        if number < self.told:
+        opened = self._find_open(number)
+        if opened is None and number < self.asked:
             return
-        opened = next((o for o in self.open if o.generation.number == number), None)
         if opened is None:
             opened = self._ask(number)
         if opened.digest != digest:

@@ -22,6 +22,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
         observed_fraction: share of training rollouts that send observation moments.
         max_failed_fraction: share of a generation's rollouts that may fail before the run stops.
         overlap: further generations open while one completes.
+        asynchronous: generations are told as they complete, in whatever order; not reproducible.
         num_checkpoints: how often the run is kept, besides its best and its last generation.
         target_fitness, max_wall_s, max_env_steps: ends, looked at after each generation.
         score_options: options of the environment's reset in validation and final-test episodes.
@@ -40,6 +41,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
     observed_fraction: float = 0.0
     max_failed_fraction: float = 0.5
     overlap: int = 0
+    asynchronous: bool = False
     num_checkpoints: int = 10
     target_fitness: float | None = None
     max_wall_s: float | None = None

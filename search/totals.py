@@ -19,7 +19,8 @@ class Totals(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         wall_s: seconds spent in the loop.
         best_candidate: best mean fitness of a candidate.
         current: latest validation fitness of theta.
-        best_current, best_generation: best validation fitness of theta, and in which generation.
+        best_current, best_generation: best validation fitness of theta, and in which generation,
+            counted as they were told.
     """
 
     generations: int = 0
@@ -47,7 +48,7 @@ def totals_after(
     is_best = len(validation_v) > 0 and _better(current, before.best_current)
     best_candidate = float(candidates_c.max()) if len(candidates_c) else None
     return Totals(
-        generations=opened.generation.number + 1,
+        generations=before.generations + 1,
         rollouts=before.rollouts + len(records),
         env_steps=before.env_steps + sum(record.length for record in records),
         failed=before.failed + sum(record.status == "failed" for record in records),
@@ -60,7 +61,7 @@ def totals_after(
         else before.best_candidate,
         current=current,
         best_current=current if is_best else before.best_current,
-        best_generation=opened.generation.number if is_best else before.best_generation,
+        best_generation=before.generations if is_best else before.best_generation,
     )
 
 

@@ -39,7 +39,7 @@ EDGES = {
     "es/worker.py",
     "es/experiment.py",
     "training/command.py",
-    "training/training.py",
+    "training/session.py",
     "training/beginning.py",
     "training/strategies.py",
     "nevergrad_es/experiment.py",

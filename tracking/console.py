@@ -48,6 +48,7 @@ class Console:
         stream: where to show; a terminal gets the panel, anything else plain lines.
         clock: monotonic seconds.
         title: shown on the panel's edge, such as ``walk, run 12``.
+        only_scored: plain lines for generations with validation episodes alone.
     """
 
     def __init__(
@@ -57,9 +58,12 @@ class Console:
         stream: TextIO,
         clock: Callable[[], float] = time.monotonic,
         title: str = "",
+        *,
+        only_scored: bool = False,
     ) -> None:
         self._total, self._max_wall_s = total_generations, max_wall_s
         self._stream, self._clock, self._title = stream, clock, title
+        self._only_scored = only_scored
         self._rich = rich.console.Console(file=stream, highlight=False)
         # rich counts TERM=dumb as a terminal too, one that cannot move its cursor.
         self._is_live = self._rich.is_terminal and not self._rich.is_dumb_terminal
@@ -120,7 +124,8 @@ class Console:
             if watched is not None:
                 self._history.append(watched)
             line = self._line(number)
-        if not self._is_live:
+        is_said = not self._only_scored or "fitness/current" in metrics
+        if not self._is_live and is_said:
             self._print(line)
 
     def checkpoint(

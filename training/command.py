@@ -27,7 +27,7 @@ from tracking.recorder import RunRecorder
 from tracking.recorders import Recorders
 from tracking.sacred_command import run_command
 from tracking.tracked_experiment import TrackedExperiment
-from training.training import (
+from training.session import (
     Training,
     last_line,
     result_of,
@@ -93,7 +93,14 @@ class Command:
         config = _from_environment(parse_config(_run.config))
         access = _access(config)  # may ask on the terminal, which is the console's from here on
         title = f"{config.env_name}, run {directory.name}"
-        with Console(config.num_generations, config.max_wall_s, sys.stdout, title=title) as console:
+        total = settled(config, lambda line: None).num_generations
+        with Console(
+            total,
+            config.max_wall_s,
+            sys.stdout,
+            title=title,
+            only_scored=config.asynchronous,
+        ) as console:
             config = settled(config, console.notice)
             with RunRecorder(
                 _run,
@@ -114,7 +121,12 @@ class Command:
                 outcome, uid, statistics = training.run()
         if config.render:
             _film(config, outcome, statistics, directory / VIDEO, _run)
-        return result_of(outcome, run_id=int(directory.name), run_uid=uid)
+        return result_of(
+            outcome,
+            run_id=int(directory.name),
+            run_uid=uid,
+            is_reproducible=not (config.asynchronous or config.mixed_hardware),
+        )
 
 
 def _check(config: Mapping[str, Any]) -> None:

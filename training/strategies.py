@@ -110,7 +110,7 @@ def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -
         run_seed=config.seed,
         pop_size=config.pop_size,
         sigma=config.sigma,
-        budget=config.num_generations * config.pop_size,
+        budget=config.num_generations * (1 if config.asynchronous else config.pop_size),
         asynchronous=config.asynchronous,
         restarts=config.restarts,
     )

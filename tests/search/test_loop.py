@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from loop_run import SETTINGS, KilledError, Silence
 from scripted_pool import Judge, ScriptedPool, quadratic
 
 from errors import RunAborted, RunError
@@ -16,46 +17,10 @@ from es.openai_es import OpenAIES
 from policy.statistics import ObservationStatistics
 from search.journal import Closed, Journal
 from search.loop import INTERRUPTED, Loop, RunOutcome
-from search.messages import Generation, RolloutRecord, SeedRule
+from search.messages import Generation, RolloutRecord
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 from search.run_state import RunState
 from search.settings import LoopSettings
-
-UID = "ab" * 16
-SETTINGS = LoopSettings(
-    run_uid=UID,
-    seeds=SeedRule(7),
-    num_generations=12,
-    num_validation=2,
-    num_final=3,
-    observed_fraction=0.5,
-)
-
-
-class Silence:
-    """A recorder that only remembers."""
-
-    def __init__(self) -> None:
-        self.metrics: dict[int, Mapping[str, float]] = {}
-        self.checkpoints: list[tuple[int, bool, bool]] = []
-        self.notices: list[str] = []
-
-    def progress(self, number: int, done: int, total: int, status: Any) -> None:
-        assert done <= total
-
-    def generation(self, number: int, metrics: Mapping[str, float]) -> None:
-        self.metrics[number] = metrics
-
-    def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
-        assert arrays["theta"].shape == (4,)
-        self.checkpoints.append((number, is_best, is_last))
-
-    def notice(self, line: str) -> None:
-        self.notices.append(line)
-
-
-class KilledError(Exception):
-    """The head dies here."""
 
 
 @pytest.fixture(scope="module")

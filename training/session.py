@@ -81,6 +81,11 @@ class Training:
         theta0 = beginning.theta
         with ExitStack() as stack:
             noise = self._noise(stack, len(theta0))
+            if config.asynchronous:
+                self._recorder.notice(
+                    "asynchronous=True: candidates are told as they come, so this run cannot be "
+                    "repeated to the bit"
+                )
             strategy = make_strategy(config, theta0, noise, self._recorder.notice)
             check_overlap(config, strategy)
             is_resumed = config.resume is not None
@@ -101,7 +106,7 @@ class Training:
     def history(self) -> dict[int, dict[str, float]]:
         """Metrics by generation, of the generations that the journal holds as complete."""
         return {
-            entry.number: entry.metrics
+            entry.totals.generations - 1: entry.metrics
             for entry in self._journal.entries()
             if isinstance(entry, Closed)
         }
@@ -144,7 +149,8 @@ class Training:
 
 
 def settled(config: RunConfig, notice: Notice) -> RunConfig:
-    """``config`` with today's names for what the older systems called otherwise.
+    """``config`` with today's names for what the older systems called otherwise, and counted in
+    what the loop calls generations.
 
     Raises:
         ConfigError: it asks for something this version does not have.
@@ -157,7 +163,23 @@ def settled(config: RunConfig, notice: Notice) -> RunConfig:
         if getattr(config, name):
             notice(f"{name}=True is now called pool={pool}")
             changes |= {"pool": pool, name: False}
-    return msgspec.structs.replace(config, **changes)
+    return msgspec.structs.replace(config, **changes, **one_by_one(config))
+
+
+def one_by_one(config: RunConfig) -> dict[str, Any]:
+    """What changes where every candidate is a generation: as much work, told one by one."""
+    if not config.asynchronous:
+        return {}
+    if config.overlap:
+        raise ConfigError(
+            f"overlap={config.overlap} asynchronous=True: a search that is told one by one has "
+            "pop_size candidates in flight: leave overlap out"
+        )
+    return {
+        "num_generations": config.num_generations * config.pop_size,
+        "validation_every": config.validation_every * config.pop_size,
+        "overlap": config.pop_size - 1,
+    }
 
 
 def check_overlap(config: RunConfig, strategy: Strategy) -> None:
@@ -192,6 +214,7 @@ def loop_settings(
         observed_fraction=config.observed_fraction if config.normalize_observations else 0.0,
         max_failed_fraction=config.max_failed_fraction,
         overlap=config.overlap,
+        asynchronous=config.asynchronous,
         num_checkpoints=config.num_serializations,
         target_fitness=config.target_fitness,
         max_wall_s=config.max_wall_s,
@@ -205,7 +228,9 @@ def score_options(config: RunConfig) -> dict[str, Any]:
     return registry.score_options(config.env_spec) if given is None else given
 
 
-def result_of(outcome: RunOutcome, *, run_id: int, run_uid: str) -> dict[str, Any]:
+def result_of(
+    outcome: RunOutcome, *, run_id: int, run_uid: str, is_reproducible: bool
+) -> dict[str, Any]:
     """What Sacred keeps as the run's result."""
     totals, final_v = outcome.totals, outcome.final_fitness_v
     return {
@@ -219,6 +244,7 @@ def result_of(outcome: RunOutcome, *, run_id: int, run_uid: str) -> dict[str, An
         "reissued_rollouts": totals.reissued,
         "lost_rollouts": totals.lost,
         "host_failures": totals.host_failures,
+        "reproducible": is_reproducible and not totals.host_failures,
         "fitness_current": float(final_v.mean()) if len(final_v) else totals.current,
         "fitness_current_episodes": len(final_v),
         "fitness_best": totals.best_current,
