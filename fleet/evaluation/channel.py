@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from errors import MessageError
+import errors
+from errors import EsError, MessageError
 from search.messages import MAX_GENERATION_BYTES, MAX_SMALL_BYTES
 
 KEPT_GENERATIONS = 2
@@ -46,6 +47,25 @@ class Refusal(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     error: str
     line: str
+
+
+def refusal(error: EsError) -> bytes:
+    """What the other side is told of an error of ours: the data of a `Kind.REFUSAL`."""
+    return msgspec.msgpack.encode(Refusal(type(error).__name__, str(error)))
+
+
+def refused(frame: Frame) -> EsError:
+    """The other side's error as one of this process."""
+    if frame.kind is not Kind.REFUSAL:
+        return MessageError(f"the evaluation's process said {frame.kind.name} out of turn")
+    try:
+        told = msgspec.msgpack.decode(frame.data, type=Refusal)
+    except msgspec.MsgspecError as error:
+        return MessageError(f"the evaluation's process refused, and nobody knows why: {error}")
+    kind = getattr(errors, told.error, None)
+    if not isinstance(kind, type) or not issubclass(kind, EsError):
+        kind = EsError
+    return kind(told.line)
 
 
 class Channel:

@@ -15,7 +15,7 @@ import msgspec
 
 from errors import EsError, MessageError
 from fleet.child_process import leave_no_core
-from fleet.evaluation.channel import KEPT_GENERATIONS, Channel, Frame, Kind, Refusal
+from fleet.evaluation.channel import KEPT_GENERATIONS, Channel, Frame, Kind, refusal
 from fleet.parent import die_with_parent
 from search.arithmetic import use_one_thread
 from search.evaluator import Evaluator
@@ -58,8 +58,7 @@ class EvaluationChild:
                 while True:
                     self._answer(self._receive(), evaluator)
         except EsError as error:
-            refusal = Refusal(type(error).__name__, str(error))
-            self._channel.send(Kind.REFUSAL, msgspec.msgpack.encode(refusal))
+            self._channel.send(Kind.REFUSAL, refusal(error))
 
     def _evaluator(self, stack: ExitStack) -> Evaluator:
         frame = self._receive()
@@ -108,11 +107,18 @@ class EvaluationChild:
 @click.command(hidden=True)
 @click.option("--channel-fd", type=int, required=True)
 @click.option("--parent-pid", type=int, required=True)
+@click.option("--lifeline-fd", type=int, required=True)
 @click.option("--include", type=click.Path(path_type=Path))
 @click.option("--noise-dir", type=click.Path(path_type=Path))
-def main(channel_fd: int, parent_pid: int, include: Path | None, noise_dir: Path | None) -> None:
+def main(
+    channel_fd: int,
+    parent_pid: int,
+    lifeline_fd: int,
+    include: Path | None,
+    noise_dir: Path | None,
+) -> None:
     """Evaluate what comes over the channel."""
-    die_with_parent(parent_pid)
+    die_with_parent(parent_pid, lifeline_fd)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     leave_no_core()
     use_one_thread()

@@ -18,8 +18,7 @@ class GuardedEvaluator:
 
     The child is killed when a rollout takes longer than ``guard.rollout_timeout_s``, and replaced
     after ``guard.max_rollouts_per_process`` rollouts or when its memory has grown by
-    ``guard.max_rss_mb``. Use it from one thread, which should last: on Linux a child dies with the
-    thread that started it.
+    ``guard.max_rss_mb``. Use it from one thread.
 
     Args:
         experiment: which environment, policy, noise table and limits.

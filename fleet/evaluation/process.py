@@ -12,10 +12,9 @@ from pathlib import Path
 import msgspec
 import psutil
 
-import errors
-from errors import EsError, MessageError
+from errors import MessageError
 from fleet.child_process import death_record, overrun_record, start_child
-from fleet.evaluation.channel import KEPT_GENERATIONS, Channel, Frame, Kind, Refusal
+from fleet.evaluation.channel import KEPT_GENERATIONS, Channel, Frame, Kind, refused
 from fleet.machine.wear import Wear
 from search.messages import (
     MAX_ERROR_CHARS,
@@ -39,7 +38,7 @@ _POLL_S = 0.002
 class EvaluationProcess:
     """A ``python -m fleet.evaluation.child``.
 
-    On Linux it dies with the thread that made it, so that thread should last.
+    Nothing of it outlives this process, nor what its environment has started.
 
     Args:
         experiment: what it evaluates.
@@ -52,16 +51,29 @@ class EvaluationProcess:
     ) -> None:
         self._experiment = experiment
         self._channel, theirs = Channel.pair()
-        arguments = ["--channel-fd", str(theirs.fileno())]
+        # Only we can write to it: at our end, however it comes, the kernel ends the child's group.
+        lifeline, ours = os.pipe()
+        self._lifeline: int | None = ours
+        arguments = ["--channel-fd", str(theirs.fileno()), "--lifeline-fd", str(lifeline)]
         if include is not None:
             arguments += ["--include", str(include.resolve())]
         if noise_dir is not None:
             arguments += ["--noise-dir", str(noise_dir.resolve())]
-        with theirs:
-            self._process = start_child(
-                "fleet.evaluation.child", arguments, pass_fds=[theirs.fileno()], own_session=True
-            )
+        try:
+            with theirs:
+                self._process = start_child(
+                    "fleet.evaluation.child",
+                    arguments,
+                    pass_fds=[theirs.fileno(), lifeline],
+                    own_session=True,
+                )
+        except OSError:
+            os.close(ours)
+            raise
+        finally:
+            os.close(lifeline)
         self.pid = self._process.pid
+        self._seen = psutil.Process(self.pid)
         self._wear = Wear(experiment.guard, self.pid)
         self._sent: deque[tuple[Generation, str]] = deque(maxlen=KEPT_GENERATIONS)
         self._asked = 0
@@ -71,7 +83,8 @@ class EvaluationProcess:
     @property
     def is_ready(self) -> bool:
         """Whether it lives, has nothing to do, and has said nothing that nobody asked for."""
-        return self._is_idle and self._channel.is_quiet()
+        # A dead process is seen as one before all its files are closed.
+        return self._is_idle and self._channel.is_quiet() and not self._is_dead()
 
     def begin(self, timeout_s: float) -> int | None:
         """Have it build its environment: ``None`` once it is ready, or the code it ended with.
@@ -90,7 +103,7 @@ class EvaluationProcess:
             raise TimeoutError
         if frame.kind is not Kind.READY:
             self.kill()
-            raise _passed_on(frame)
+            raise refused(frame)
         self._is_idle = True
         return None
 
@@ -122,7 +135,7 @@ class EvaluationProcess:
             return _lost(rollout, attempt, f"its process gave no proper answer: {error}")
         if record is None:
             self.kill()
-            raise _passed_on(frame)
+            raise refused(frame)
         self._is_idle = True
         self.is_worn = self._wear.is_worn(self._asked)
         return record
@@ -138,6 +151,9 @@ class EvaluationProcess:
         self._is_idle = False
         code = self._process.wait()
         self._channel.close()
+        if self._lifeline is not None:
+            os.close(self._lifeline)
+            self._lifeline = None
         return code
 
     def close(self) -> None:
@@ -221,24 +237,10 @@ class EvaluationProcess:
         if self._process.returncode is not None:
             return True
         try:
-            return bool(psutil.Process(self.pid).status() == psutil.STATUS_ZOMBIE)
+            return bool(self._seen.status() == psutil.STATUS_ZOMBIE)
         except psutil.NoSuchProcess:
             return True
 
 
 def _lost(rollout: int, attempt: int, error: str) -> RolloutRecord:
     return RolloutRecord(rollout, attempt, "lost", error=error[:MAX_ERROR_CHARS])
-
-
-def _passed_on(frame: Frame) -> EsError:
-    """The child's error as one of this process."""
-    if frame.kind is not Kind.REFUSAL:
-        return MessageError(f"the evaluation's process said {frame.kind.name} out of turn")
-    try:
-        refusal = msgspec.msgpack.decode(frame.data, type=Refusal)
-    except msgspec.MsgspecError as error:
-        return MessageError(f"the evaluation's process refused, and nobody knows why: {error}")
-    kind = getattr(errors, refusal.error, None)
-    if not isinstance(kind, type) or not issubclass(kind, EsError):
-        kind = EsError
-    return kind(refusal.line)

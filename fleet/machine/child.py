@@ -15,8 +15,9 @@ from pathlib import Path
 import click
 import redis
 
-from errors import EsError, VersionMismatch, in_options
+from errors import EsError, in_options
 from fleet.child_process import leave_no_core
+from fleet.compatibility import fitting
 from fleet.connection import connect, url_or_default
 from fleet.machine.departure import Departure, Leave
 from fleet.machine.run_service import RunService, say
@@ -24,10 +25,9 @@ from fleet.machine.slot import Building, Bulletin, Slot
 from fleet.machine.worker_broker import HEAD_QUIET_S, WorkerBroker
 from fleet.parent import die_with_parent
 from fleet.security.access import access_given
-from search.arithmetic import fingerprint, use_one_thread
-from search.code_version import code_version
+from search.arithmetic import use_one_thread
 from search.evaluator import Evaluator
-from search.messages import Experiment, decode
+from search.messages import Experiment
 from search.noise import open_declared
 
 _IDLE_S = 0.2
@@ -100,7 +100,7 @@ class Child:
         # Others count us from now on, though we may not be ready for a while.
         broker.join(uid)
         try:
-            self._serve_run(broker, self._checked(data))
+            self._serve_run(broker, fitting(data))
         except EsError as error:
             self._turn_down(uid, in_options(error))
             broker.leave(uid)
@@ -147,21 +147,6 @@ class Child:
     def _may_serve(self, uid: str) -> bool:
         is_ours = self._run is None or uid == self._run
         return is_ours and time.monotonic() >= self._refused_s.get(uid, 0.0)
-
-    def _checked(self, data: bytes) -> Experiment:
-        experiment = decode(data, Experiment)
-        if experiment.code_version != code_version():
-            raise VersionMismatch(
-                f"the head runs code {experiment.code_version}, this worker {code_version()}: "
-                "bring both to the same release and start the workers again"
-            )
-        if experiment.arithmetic != fingerprint() and not experiment.mixed_hardware:
-            raise VersionMismatch(
-                f"this processor rounds otherwise ({fingerprint()}) than the head's "
-                f"({experiment.arithmetic}): use workers of one kind, or mixed_hardware=True, "
-                "which makes the run not reproducible"
-            )
-        return experiment
 
     def _turn_down(self, uid: str, why: str) -> None:
         """Serve other runs, if there are any; what stood in the way may be gone in a while."""
