@@ -76,6 +76,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Beginning:
         load_from: run id whose last parameters to begin with, or a gait file (.json);
             resume: run id to go on with.
+        initial_theta: policy, the policy's own first parameters; zeros. Not beside load_from.
     """
 
     env_name: str = "LunarLanderContinuous-v3"
@@ -149,6 +150,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     sleep: float = 0.0
 
     load_from: str | int | None = None
+    initial_theta: Literal["policy", "zeros"] = "policy"
     resume: str | int | None = None
     seed: int = 0
 
@@ -176,6 +178,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError(f"pool={self.pool} must be {' or '.join(POOLS)}")
         if self.restarts not in RESTARTS:
             raise ValueError(f"restarts={self.restarts} must be {' or '.join(RESTARTS)}")
+        if self.initial_theta != "policy" and self.load_from is not None:
+            raise ValueError(
+                f"initial_theta={self.initial_theta} beside load_from={self.load_from}: a run "
+                "begins in one place; leave one out"
+            )
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds={list(self.bounds)} must be the least and the greatest value")
 

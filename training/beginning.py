@@ -75,6 +75,8 @@ def _first_theta(
     statistics = None
     if config.normalize_observations:
         statistics = ObservationStatistics.empty(actor.observation_size)
+    if config.initial_theta == "zeros":
+        return np.zeros(actor.num_parameters, dtype=np.float32), statistics
     if config.load_from is None:
         theta = initial_theta(
             config.policy_spec,
