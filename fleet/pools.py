@@ -27,6 +27,7 @@ class Site:
         pool: a name of `search.run_config.POOLS`.
         log: file that started workers write to.
         workers, redis_url, access, include, noise_dir: see `fleet.provision.provision`.
+        ray_address, ray_dashboard: see `fleet.actors.cluster.connected`.
         min_task_runtime_s, max_losses, audit_fraction: see `fleet.head.redis_pool.RedisPool`.
     """
 
@@ -52,7 +53,8 @@ def open_pool(
 
     Raises:
         ConfigError: the environment or the policy cannot be built.
-        ServiceUnavailable, ResourceExhausted: see `fleet.provision.provision`.
+        ServiceUnavailable, ResourceExhausted: see `fleet.provision.provision` and
+            `fleet.actors.cluster.connected`.
         RunLocked: another head is at work on the run.
     """
     with ExitStack() as stack:
@@ -61,6 +63,8 @@ def open_pool(
             evaluator = _evaluator(site, experiment, noise)
             stack.callback(evaluator.close)
             pool = SerialPool(evaluator)
+        elif site.pool == "ray":
+            pool = _ray_pool(stack, site, experiment, notice)
         else:
             provisioned = stack.enter_context(
                 provision(
@@ -83,6 +87,33 @@ def open_pool(
             )
         stack.callback(pool.shutdown)
         yield pool
+
+
+def _ray_pool(
+    stack: ExitStack, site: Site, experiment: Experiment, notice: Callable[[str], None]
+) -> Pool:
+    from fleet.actors.cluster import connected
+
+    include = stack.enter_context(
+        connected(
+            site.ray_address,
+            workers=site.workers,
+            dashboard=site.ray_dashboard,
+            include=site.include,
+            notice=notice,
+        )
+    )
+    from fleet.actors.ray_pool import RayPool  # imports Ray, which takes a while
+
+    return RayPool(
+        experiment,
+        workers=site.workers,
+        include=include,
+        noise_dir=site.noise_dir,
+        min_task_runtime_s=site.min_task_runtime_s,
+        max_losses=site.max_losses,
+        notice=notice,
+    )
 
 
 def _evaluator(

@@ -37,12 +37,18 @@ class Pace:
             self._rollout_s.append(batch.evaluation_s / len(batch.records))
             self._step_s.append(batch.evaluation_s / steps)
 
+    @property
+    def mean_s(self) -> float:
+        """What a rollout takes; no end of it before one was measured."""
+        if not self._rollout_s:
+            return math.inf
+        return math.fsum(self._rollout_s) / len(self._rollout_s)
+
     def max_span(self) -> int:
         """Rollouts in one task at most."""
         if not self._rollout_s:
             return 1
-        mean_s = math.fsum(self._rollout_s) / len(self._rollout_s)
-        return max(1, int(self._min_task_runtime_s / max(mean_s, 1e-6)))
+        return max(1, int(self._min_task_runtime_s / max(self.mean_s, 1e-6)))
 
     def patience_s(self, max_steps: int | None) -> float:
         """How long a copy may take: ``max_steps`` of the slowest step of a hundred, in each rollout

@@ -18,13 +18,13 @@ _YOUNG_S = 60.0
 
 
 @contextmanager
-def runtime_folder() -> Iterator[Path]:
-    """A new folder of mode 0700 with a short path, gone with the context.
+def runtime_folder(most_bytes: int = _MOST_BYTES) -> Iterator[Path]:
+    """A new folder of mode 0700, gone with the context, in one of at most ``most_bytes``.
 
     Those of processes that were killed are removed on the way: the kernel knows who is alive by
     the lock that each holds, also of processes that we cannot see from here.
     """
-    base = _base()
+    base = _base(most_bytes)
     for left in base.glob(f"{_PREFIX}*"):
         _sweep(left)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
@@ -37,9 +37,9 @@ def runtime_folder() -> Iterator[Path]:
         os.close(lock)
 
 
-def _base() -> Path:
+def _base(most_bytes: int) -> Path:
     for named in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir()):
-        if named and len(os.fsencode(named)) <= _MOST_BYTES and os.access(named, os.W_OK):
+        if named and len(os.fsencode(named)) <= most_bytes and os.access(named, os.W_OK):
             return Path(named)
     return Path("/tmp")
 
