@@ -19,7 +19,8 @@ from tracking.sacred_import import Experiment, chain_evaluate_config_scopes
 CHANGEABLE_ON_RESUME = frozenset(
     (
         *("num_generations", "target_fitness", "max_wall_s", "max_env_steps"),
-        *("workers", "pool", "local", "use_ray", "redis_url", "noise_dir"),
+        *("workers", "pool", "local", "use_ray", "redis_url", "ray_address", "ray_dashboard"),
+        *("noise_dir",),
         *("min_task_runtime", "rollout_timeout_s", "sleep"),
         *("runs_dir", "num_serializations", "render", "resume", "author"),
     )
