@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+
+import pytest
 
 # Before numpy or pygame is imported by anything: they read these once.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -18,3 +21,12 @@ from hypothesis import settings  # noqa: E402
 # The same examples everywhere and no deadline: a busy machine must not fail a test.
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.load_profile("gate")
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Iterator[None]:
+    """Ray with two processors, started once for all tests that need it."""
+    from fleet.actors.cluster import connected
+
+    with connected(None, workers=2):
+        yield

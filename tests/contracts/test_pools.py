@@ -22,6 +22,7 @@ from real_fleet import (
     rollouts_with,
     said,
     seeds_of,
+    wait_for,
 )
 
 from fleet.connection import connect
@@ -35,8 +36,11 @@ from search.messages import Experiment, digest, encode
 from search.noise import NoiseTable, open_table
 from search.protocol import Pool
 
-POOLS = ["serial", "guarded", "redis"]
+POOLS = ["serial", "guarded", "redis", "ray"]
 """``guarded`` is the serial pool with its evaluator in a child."""
+
+SEVERAL = {"redis", "ray"}
+"""Those with more workers than one."""
 
 
 class World:
@@ -62,6 +66,10 @@ class World:
                 guarded = GuardedEvaluator(experiment, include=INCLUDE, noise_dir=self.folder)
                 stack.callback(guarded.close)
                 pool = SerialPool(guarded)
+            elif kind == "ray":
+                from fleet.actors.ray_pool import RayPool  # imports Ray, which takes a while
+
+                pool = RayPool(experiment, workers=2, include=INCLUDE, noise_dir=self.folder)
             else:
                 client = connect(self.url)
                 stack.callback(client.close)
@@ -71,7 +79,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("pools")
     with (
         open_table(1, 10_000, folder) as noise,
@@ -79,6 +87,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         local_workers(2, server.url, log=folder / "log", include=INCLUDE, noise_dir=folder),
     ):
         yield World(folder, noise, server.url)
+
+
+def is_staffed(pool: Pool, num_workers: int) -> bool:
+    return pool.status().num_workers == num_workers
 
 
 @pytest.mark.parametrize("kind", POOLS)
@@ -89,8 +101,8 @@ def test_every_rollout_is_answered_once_and_to_the_bit(world: World, kind: str) 
         pool.open(generation)
         (answers,) = collect(pool, generation)
         pool.close(0)
-        assert pool.results(0.05) == []
-        assert pool.status().num_workers == (2 if kind == "redis" else 1)
+        num_workers = 2 if kind in SEVERAL else 1
+        wait_for(lambda: not pool.results(0.05) and is_staffed(pool, num_workers), "all workers")
     wanted = expected(experiment, generation, world.noise)
     assert {rollout: said(record) for rollout, record in answers.items()} == wanted
     observed = [record.statistics for record in answers.values() if record.statistics is not None]
@@ -116,7 +128,7 @@ def test_a_closed_generation_is_forgotten(world: World, kind: str) -> None:
     first, second = (generation_of(experiment.run_uid, number) for number in (0, 1))
     with world.pool(kind, experiment) as pool:
         pool.open(first)
-        early = pool.results(5.0 if kind == "redis" else 0.0)
+        early = pool.results(5.0 if kind in SEVERAL else 0.0)
         pool.close(0)
         pool.close(0)
         pool.open(second)
