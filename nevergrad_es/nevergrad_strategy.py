@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import nevergrad
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from errors import ConfigError, RunAborted, RunError
 from nevergrad_es.private_randomness import PrivateRandomness
 from nevergrad_es.restarts import Descent, first_descent, next_descent
-from nevergrad_es.tools import Tool
+from nevergrad_es.tools import Tool, has_stagnated
 from search.candidate_fitness import candidate_fitness
 from search.messages import Genomes
 
@@ -72,6 +74,7 @@ class NevergradStrategy:
         self._is_asynchronous = asynchronous
         self._restarts = restarts
         self.max_overlap = _MOST_OPEN if asynchronous else 0
+        self._budget, self._tool = budget, make_tool(budget)
         self._begin(budget)
         if restarts != NO_RESTARTS and (asynchronous or not self._tool.is_cma):
             whose = "asynchronous=True" if asynchronous else f"tool={self._tool.name}"
@@ -95,7 +98,8 @@ class NevergradStrategy:
             self._asked += 1
         if generation not in self._open:
             raise ValueError(f"generation {generation} has been told")
-        return Genomes.of(self._theta, self._matrix(self._open[generation]))
+        values_cd = np.stack([candidate.value for candidate in self._open[generation]])
+        return Genomes.of(self._theta, self._float32(values_cd, generation))
 
     def tell(self, generation: int, fitness_ce: NDArray[np.float64]) -> Mapping[str, float]:
         """Learn from ``(C, E)`` float64, NaN where a rollout failed, in the order of candidates.
@@ -118,8 +122,9 @@ class NevergradStrategy:
         before = self._theta
         self._told.append((generation, self._asked, fitness_c))
         self._learn(generation, fitness_c)
-        norm = float(np.linalg.norm(self._theta))
-        moved = float(np.linalg.norm(self._theta - before))
+        after = self._theta.astype(np.float64)
+        norm = float(np.linalg.norm(after))
+        moved = float(np.linalg.norm(after - before))
         return {"update/ratio": moved / norm if norm else 0.0, **self._cma_figures()}
 
     def state(self) -> dict[str, Any]:
@@ -159,8 +164,8 @@ class NevergradStrategy:
             )
 
     def _begin(self, budget: int) -> None:
-        self._budget = budget
-        self._tool = self._make_tool(budget)
+        if budget != self._budget:
+            self._budget, self._tool = budget, self._make_tool(budget)
         self._randomness = PrivateRandomness(self._first.regime.seed)
         self._descents = [self._first]
         self._optimizer = self._made(self._first)
@@ -170,11 +175,18 @@ class NevergradStrategy:
         self._open: dict[int, list[nevergrad.p.Parameter]] = {}
         self._asked = 0
         self._told: list[tuple[int, int, NDArray[np.float64]]] = []
-        self._worst: float | None = None
+        self._worst = math.inf
 
     def _made(self, descent: Descent) -> Optimizer:
-        with self._randomness.held():
+        with self._at_work():
             return self._tool.make(descent.regime)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """Nevergrad draws in private, and its warnings are for those who call it themselves."""
+        with self._randomness.held(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
 
     def _ask_up_to(self, count: int) -> None:
         if count > self._asked:
@@ -183,7 +195,7 @@ class NevergradStrategy:
     def _draw(self) -> list[nevergrad.p.Parameter]:
         count = 1 if self._is_asynchronous else self._descents[-1].regime.pop_size
         try:
-            with self._randomness.held():
+            with self._at_work():
                 return [self._optimizer.ask() for _ in range(count)]
         except Exception as error:  # three hundred optimisers raise whatever they like
             raise RunAborted(
@@ -191,8 +203,15 @@ class NevergradStrategy:
                 f"({_one_line(error)}): use another tool, or load_from this run with it"
             ) from error
 
-    def _matrix(self, candidates: list[nevergrad.p.Parameter]) -> NDArray[np.float32]:
-        return np.stack([candidate.value for candidate in candidates]).astype(np.float32)
+    def _float32(self, values: NDArray[np.float64], generation: int) -> NDArray[np.float32]:
+        with np.errstate(over="ignore"):
+            rounded = values.astype(np.float32)
+        if not np.isfinite(rounded).all():
+            raise RunAborted(
+                f"tool={self._tool.name} left the finite numbers in generation {generation}: use "
+                "another sigma, or set bounds"
+            )
+        return rounded
 
     def _fitness_c(self, fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
         """A candidate that is a generation of its own has nobody to be compared with: where it
@@ -200,15 +219,17 @@ class NevergradStrategy:
         """
         if not self._is_asynchronous or np.isfinite(fitness_ce).any():
             return candidate_fitness(fitness_ce)
-        return np.array([math.nan if self._worst is None else self._worst])
+        return np.array([self._worst])
 
     def _learn(self, generation: int, fitness_c: NDArray[np.float64]) -> None:
         candidates = self._open.pop(generation)
+        finite = np.isfinite(fitness_c)
         try:
-            with self._randomness.held():
-                for candidate, fitness in zip(candidates, fitness_c, strict=True):
-                    if np.isfinite(fitness):
-                        self._worst = fitness if self._worst is None else min(self._worst, fitness)
+            with self._at_work():
+                for candidate, fitness, is_finite in zip(
+                    candidates, fitness_c, finite, strict=True
+                ):
+                    if is_finite:
                         self._optimizer.tell(candidate, -float(fitness))
                 theta = self._recommended()
         except Exception as error:
@@ -216,28 +237,29 @@ class NevergradStrategy:
                 f"tool={self._tool.name} did not take the fitness of generation {generation} "
                 f"({_one_line(error)}): use another tool, or load_from this run with it"
             ) from error
+        if finite.any():
+            self._worst = min(self._worst, float(fitness_c[finite].min()))
         descent = self._descents[-1]
-        self._descents[-1] = descent._replace(candidates=descent.candidates + len(candidates))
-        if self._tool.is_cma and not self._is_asynchronous:
+        told = descent.candidates + int(np.count_nonzero(finite))
+        self._descents[-1] = descent._replace(candidates=told)
+        if self._tool.is_cma:
             self._check_iteration(generation)
-        self._settle_theta(theta, float(fitness_c.mean()))
+        self._settle_theta(self._float32(theta, generation), float(fitness_c.mean()))
 
-    def _recommended(self) -> NDArray[np.float32]:
+    def _recommended(self) -> NDArray[np.float64]:
         optimizer = self._optimizer
-        if not self._tool.is_cma:
-            value = optimizer.provide_recommendation().value
-        elif optimizer._es is None:
-            return self._theta
-        else:
-            mean = optimizer._es.result.xfavorite
+        if self._tool.is_cma:
             origin = optimizer.parametrization
-            value = origin.spawn_child().set_standardized_data(mean, reference=origin).value
-        return np.asarray(value, dtype=np.float32)
+            mean = optimizer.es.result.xfavorite
+            found = origin.spawn_child().set_standardized_data(mean, reference=origin)
+        else:
+            found = optimizer.provide_recommendation()
+        return np.asarray(found.value, dtype=np.float64)
 
     def _check_iteration(self, generation: int) -> None:
         """Nevergrad drops a generation that pycma refuses, without a word."""
         told = self._descents[-1].candidates // self._descents[-1].regime.pop_size
-        iterations = self._optimizer._es.countiter
+        iterations = self._optimizer.es.countiter
         if iterations != told:
             raise RunAborted(
                 f"CMA has learnt from {iterations} generations of {told}, not from generation "
@@ -248,7 +270,9 @@ class NevergradStrategy:
         """Have theta, and begin anew where CMA says that it is at its end."""
         incumbent = self._incumbent
         self._theta = theta if incumbent is None or fitness >= incumbent[0] else incumbent[1]
-        if self._restarts == NO_RESTARTS or not self._optimizer._es.stop():
+        descent = self._descents[-1]
+        is_over = descent.candidates >= descent.most_candidates
+        if self._restarts == NO_RESTARTS or not (is_over or has_stagnated(self._optimizer)):
             return
         if incumbent is None or fitness >= incumbent[0]:
             self._incumbent = fitness, theta
@@ -258,12 +282,11 @@ class NevergradStrategy:
     def _cma_figures(self) -> dict[str, float]:
         if not self._tool.is_cma:
             return {}
-        es = self._optimizer._es
-        figures = {}
-        if es is not None:
-            scale = float(self._descents[-1].regime.sigma)
-            figures["search/step_size"] = float(es.sigma) * scale
-            figures["search/axis_ratio"] = float(es.D.max() / es.D.min())
+        es = self._optimizer.es
+        figures = {
+            "search/step_size": float(es.sigma) * self._descents[-1].regime.sigma,
+            "search/axis_ratio": float(es.D.max() / es.D.min()),
+        }
         if self._restarts != NO_RESTARTS:
             figures["search/restarts"] = float(len(self._descents) - 1)
         return figures

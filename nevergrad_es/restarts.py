@@ -20,11 +20,13 @@ class Descent(NamedTuple):
         regime: what it began with.
         candidates: how many it was told of.
         is_small: whether it was one of BIPOP's short ones.
+        most_candidates: after how many it ends, stagnant or not.
     """
 
     regime: Regime
     candidates: int = 0
     is_small: bool = False
+    most_candidates: float = math.inf
 
 
 def first_descent(pop_size: int, sigma: float, run_seed: int) -> Descent:
@@ -56,7 +58,9 @@ def next_descent(rule: str, descents: Sequence[Descent], run_seed: int) -> Desce
             ratio = large[-1].regime.pop_size / 2 / first.pop_size
             pop_size = max(2, math.floor(first.pop_size * ratio ** (uniform[0] ** 2)))
             sigma = first.sigma * 10 ** (-2 * uniform[1])
-            return Descent(Regime(pop_size, sigma, seed), is_small=True)
+            return Descent(
+                Regime(pop_size, sigma, seed), is_small=True, most_candidates=on_large / 2
+            )
     return Descent(Regime(2 * large[-1].regime.pop_size, first.sigma, seed))
 
 

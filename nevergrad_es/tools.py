@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
@@ -12,6 +11,7 @@ import numpy as np
 import psutil
 from cma.sigma_adaptation import CMAAdaptSigmaCSA
 from nevergrad.optimization.base import ConfiguredOptimizer, Optimizer
+from nevergrad.optimization.recaster import RecastOptimizer
 from numpy.typing import NDArray
 
 from errors import ConfigError, did_you_mean
@@ -22,18 +22,17 @@ FULL_COVARIANCE_UP_TO = 1000
 _MATRICES = 6
 """D x D float64 matrices that pycma holds at its peak: C, B, their update and the factorisation."""
 
-_GOES_ON = {
-    "tolfun": 0,
-    "tolfunhist": 0,
-    "tolfunrel": 0,
-    "tolx": 0,
-    "tolflatfitness": np.inf,
-    "tolstagnation": np.inf,
-    "tolfacupx": np.inf,
-    "tolupsigma": np.inf,
-    "tolconditioncov": np.inf,
-    "maxiter": np.inf,
-}
+_INNER_OPTIONS = {"AdaptSigma": CMAAdaptSigmaCSA, "signals_filename": None}
+"""Options of pycma's own.
+
+Its default step-size rule counts on candidates that come back as they were drawn, and fails at some
+dimensions behind Nevergrad; cumulative step-size adaptation (Hansen 2016, arXiv:1604.00772,
+equations 43 and 44) does not. Nor is any file of the folder that a run is started in to steer it.
+"""
+
+# Nevergrad's optimisers that run in a thread of their own say so in `__del__`, which without this
+# prints a traceback for each that refuses to be made.
+RecastOptimizer._messaging_thread = None
 
 Family: TypeAlias = ConfiguredOptimizer
 Entry: TypeAlias = ConfiguredOptimizer | type[Optimizer]
@@ -76,7 +75,6 @@ def find_tool(
     *,
     bounds: tuple[float, float] | None = None,
     budget: int,
-    stagnates: bool = False,
     notice: Notice = lambda line: None,
 ) -> Tool:
     """The tool of that name for searches that begin at ``theta0``.
@@ -87,7 +85,6 @@ def find_tool(
         theta0: ``(D,)`` float32.
         bounds: least and greatest value of each parameter.
         budget: candidates in all; some tools choose their method by it.
-        stagnates: CMA may say that it is at its end; otherwise it goes on for ever.
         notice: where a line for people goes.
 
     Raises:
@@ -102,18 +99,17 @@ def find_tool(
     is_cma = isinstance(entry, nevergrad.families.ParametrizedCMA)
     if is_cma:
         settings = _cma_settings(name, entry, options, len(theta0), notice)
-        settings["inopts"] = _inner_options(settings["inopts"], ends=stagnates)
-        if bounds is not None:
-            settings["scale"] /= _bounded_scale(len(theta0))
     elif options:
         entry = _with_options(name, entry, options)
 
     def make(regime: Regime) -> Optimizer:
-        # As many asked as CMA has: Nevergrad would silently raise its population to them.
-        chosen = entry
-        if is_cma:
-            chosen = nevergrad.families.ParametrizedCMA(**settings, popsize=regime.pop_size)
-        return _made(name, chosen, _parameters(theta0, bounds, regime), budget, regime.pop_size)
+        parameters = _parameters(theta0, bounds, regime)
+        try:
+            if is_cma:
+                return _made_cma(settings, parameters, budget, regime.pop_size)
+            return entry(parameters, budget=budget, num_workers=regime.pop_size)
+        except Exception as error:  # three hundred optimisers raise whatever they like
+            raise _refusal(name, error, regime.pop_size) from None
 
     return Tool(name, make, is_cma)
 
@@ -124,7 +120,13 @@ def _entry(name: str) -> Entry:
     if name in nevergrad.optimizers.registry:
         return nevergrad.optimizers.registry[name]
     if _is_family(name):
-        return getattr(nevergrad.families, name)()
+        try:
+            return getattr(nevergrad.families, name)()
+        except TypeError as error:
+            raise ConfigError(
+                f"tool={name} cannot be made from its name alone ({_why(error)}): use one of the "
+                "optimisers that Nevergrad has made of it"
+            ) from None
     raise ConfigError(
         f"tool={name}: Nevergrad has no such optimiser{did_you_mean(name, tool_names())} "
         "(openai_es is ours; nevergrad.github.io has the list)"
@@ -145,8 +147,13 @@ def _cma_settings(
         raise ConfigError(f"tool={name}: set its population by pop_size, not by tool_options")
     settings = {**entry.config(), **options}
     del settings["popsize"]
+    settings["inopts"] = {**_INNER_OPTIONS, **(settings["inopts"] or {})}
     if settings["fcmaes"]:
         raise ConfigError(f"tool={name} needs the package fcmaes, which is not here: use tool=CMA")
+    if num_parameters < 2:
+        raise ConfigError(
+            f"tool={name} needs two parameters or more, and there is one: use tool=OnePlusOne"
+        )
     if num_parameters <= FULL_COVARIANCE_UP_TO or settings["diagonal"]:
         return settings
     needed = _MATRICES * 8 * num_parameters**2
@@ -168,19 +175,26 @@ def _cma_settings(
     return settings
 
 
-def _inner_options(given: Mapping[str, Any] | None, *, ends: bool) -> dict[str, Any]:
-    """Pycma's own options.
+def _made_cma(
+    settings: Mapping[str, Any], parameters: nevergrad.p.Array, budget: int, pop_size: int
+) -> Optimizer:
+    if pop_size < 2:
+        raise ValueError(f"it needs a pop_size of 2 at least, not {pop_size}")
+    scale = settings["scale"]
+    if nevergrad.p.helpers.Normalizer(parameters).fully_bounded:
+        scale /= 0.3 if parameters.dimension < 18 else 0.15  # as much smaller Nevergrad makes it
+    family = nevergrad.families.ParametrizedCMA(**{**settings, "scale": scale}, popsize=pop_size)
+    # More workers than candidates, and for an elitist as many, would silently raise its population.
+    made = family(parameters, budget=budget, num_workers=pop_size - bool(settings["elitist"]))
+    # Nevergrad asks this before every candidate, and begins anew, unseen, where the answer is yes.
+    made.es.stop = dict
+    return made
 
-    Its default step-size rule counts on candidates that come back as they were drawn, and fails at
-    some dimensions behind Nevergrad; cumulative step-size adaptation (Hansen 2016,
-    arXiv:1604.00772, equations 43 and 44) does not.
-    """
-    return {"AdaptSigma": CMAAdaptSigmaCSA, **({} if ends else _GOES_ON), **(given or {})}
 
-
-def _bounded_scale(num_parameters: int) -> float:
-    """What Nevergrad multiplies CMA's first step size with where there are bounds."""
-    return 0.3 if num_parameters < 18 else 0.15
+def has_stagnated(cma: Optimizer) -> bool:
+    """Whether pycma's CMA-ES, made by a `Tool`, says that it is at its end."""
+    es = cma.es
+    return bool(type(es).stop(es))
 
 
 def _with_options(name: str, entry: Entry, options: Mapping[str, Any]) -> Family:
@@ -207,7 +221,10 @@ def _known(name: str, entry: Family, options: Iterable[str]) -> None:
 def _parameters(
     theta0: NDArray[np.float32], bounds: tuple[float, float] | None, regime: Regime
 ) -> nevergrad.p.Array:
-    array = nevergrad.p.Array(init=theta0.astype(np.float64))
+    init = theta0.astype(np.float64)
+    if bounds is not None:
+        init = init.clip(*bounds)  # a float32 may lie a hair beyond the bound that it stands for
+    array = nevergrad.p.Array(init=init)
     if bounds is not None:
         array.set_bounds(*bounds)
     array.set_mutation(sigma=regime.sigma)
@@ -215,23 +232,15 @@ def _parameters(
     return array
 
 
-def _made(
-    name: str, entry: Entry, parameters: nevergrad.p.Array, budget: int, num_workers: int
-) -> Optimizer:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its advice is about budgets that nobody chose
-            made: Optimizer = entry(parameters, budget=budget, num_workers=num_workers)
-    except ImportError as error:
-        raise ConfigError(f"tool={name} cannot run here: {_why(error)}") from None
-    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
-        if num_workers > 1 and "parallelization" in str(error):
-            raise ConfigError(
-                f"tool={name} asks for one candidate at a time: set pop_size=1, or use a tool for "
-                "many at once, such as CMA, TwoPointsDE or PSO"
-            ) from None
-        raise ConfigError(f"tool={name}: {_why(error)}") from None
-    return made
+def _refusal(name: str, error: Exception, num_workers: int) -> ConfigError:
+    if isinstance(error, ImportError):
+        return ConfigError(f"tool={name} cannot run here: {_why(error)}")
+    if num_workers > 1 and "parallelization" in str(error):
+        return ConfigError(
+            f"tool={name} asks for one candidate at a time: set pop_size=1, or use a tool for "
+            "many at once, such as CMA, TwoPointsDE or PSO"
+        )
+    return ConfigError(f"tool={name} cannot be had with these settings: {_why(error)}")
 
 
 def _why(error: Exception) -> str:

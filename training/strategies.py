@@ -88,7 +88,7 @@ def _openai_es(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable
 
 def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -> Strategy:
     # Nevergrad takes two seconds.
-    from nevergrad_es.nevergrad_strategy import NO_RESTARTS, NevergradStrategy
+    from nevergrad_es.nevergrad_strategy import NevergradStrategy
     from nevergrad_es.tools import Tool, find_tool
 
     use_one_thread()
@@ -100,7 +100,6 @@ def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -
             theta0,
             bounds=config.bounds,
             budget=budget,
-            stagnates=config.restarts != NO_RESTARTS,
             notice=notice,
         )
 
