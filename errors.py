@@ -97,8 +97,10 @@ def in_options(error: EsError) -> str:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A phrase naming the close matches of ``name`` among ``known``, or an empty string.
 
-    >>> did_you_mean("landr", ["lander", "ant"])
+    >>> did_you_mean("Landr", ["lander", "ant"])
     '; did you mean lander?'
     """
-    close = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+    spelt = {other.casefold(): other for other in sorted(known)}
+    matches = difflib.get_close_matches(name.casefold(), spelt, n=3, cutoff=0.5)
+    close = [spelt[match] for match in matches]
     return f"; did you mean {' or '.join(close)}?" if close else ""

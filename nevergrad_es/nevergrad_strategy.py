@@ -200,7 +200,7 @@ class NevergradStrategy:
         except Exception as error:  # three hundred optimisers raise whatever they like
             raise RunAborted(
                 f"tool={self._tool.name} gave no candidates for generation {self._asked} "
-                f"({_one_line(error)}): use another tool, or load_from this run with it"
+                f"({_one_line(error)}): use another tool; load_from=<run id> goes on from here"
             ) from error
 
     def _float32(self, values: NDArray[np.float64], generation: int) -> NDArray[np.float32]:
@@ -226,6 +226,8 @@ class NevergradStrategy:
         finite = np.isfinite(fitness_c)
         try:
             with self._at_work():
+                if self._is_asynchronous and self._tool.is_cma:
+                    self._open_iteration()
                 for candidate, fitness, is_finite in zip(
                     candidates, fitness_c, finite, strict=True
                 ):
@@ -235,7 +237,7 @@ class NevergradStrategy:
         except Exception as error:
             raise RunAborted(
                 f"tool={self._tool.name} did not take the fitness of generation {generation} "
-                f"({_one_line(error)}): use another tool, or load_from this run with it"
+                f"({_one_line(error)}): use another tool; load_from=<run id> goes on from here"
             ) from error
         if finite.any():
             self._worst = min(self._worst, float(fitness_c[finite].min()))
@@ -245,6 +247,15 @@ class NevergradStrategy:
         if self._tool.is_cma:
             self._check_iteration(generation)
         self._settle_theta(self._float32(theta, generation), float(fitness_c.mean()))
+
+    def _open_iteration(self) -> None:
+        """Have pycma learn from the next candidate though nothing was asked since it last learnt,
+        as at the end of an asynchronous run: it takes one population for each that it gave.
+        """
+        descent = self._descents[-1]
+        populations, others = divmod(descent.candidates + 1, descent.regime.pop_size)
+        if not others and self._optimizer.es.countiter < populations:
+            self._optimizer.es.ask()
 
     def _recommended(self) -> NDArray[np.float64]:
         optimizer = self._optimizer

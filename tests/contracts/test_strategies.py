@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 
 from errors import RunAborted
 from es.openai_es import OpenAIES
+from nevergrad_es.nevergrad_strategy import NevergradStrategy
+from nevergrad_es.tools import find_tool
 from search.candidates import write_candidate
 from search.messages import (
     MESSAGE_VERSION,
@@ -30,10 +33,29 @@ RUN_SEED = 5
 
 Make = Callable[[NoiseTable, int], Strategy]
 
+
+def nevergrads(tool: str, **settings: Any) -> Make:
+    """One that draws from no table."""
+    return lambda noise, seed: NevergradStrategy(
+        THETA0,
+        lambda budget: find_tool(tool, {}, THETA0, budget=budget),
+        run_seed=seed,
+        pop_size=12,
+        sigma=0.3,
+        budget=480,
+        **settings,
+    )
+
+
 STRATEGIES: dict[str, Make] = {
     "openai_es": lambda noise, seed: OpenAIES(
         THETA0, noise, run_seed=seed, pop_size=12, sigma=0.1, lr=0.05, l2coeff=0.005
     ),
+    "cma": nevergrads("CMA"),
+    "cma_ipop": nevergrads("CMA", restarts="ipop"),
+    "nevergrad_de": nevergrads("DE"),
+    "nevergrad_pso": nevergrads("PSO"),
+    "nevergrad_one_plus_one": nevergrads("OnePlusOne"),
 }
 
 

@@ -178,7 +178,7 @@ def test_warnings_of_nevergrads_are_not_for_people() -> None:
 
 
 def test_one_parameter_is_too_few() -> None:
-    with pytest.raises(ConfigError, match="tool=CMA needs two parameters or more.*OnePlusOne"):
+    with pytest.raises(ConfigError, match=r"tool=CMA needs two parameters or more.*OnePlusOne"):
         search(num_parameters=1)
 
 
@@ -218,12 +218,12 @@ def test_up_to_the_stated_number_of_parameters_the_matrix_is_whole() -> None:
 def test_a_matrix_that_does_not_fit_is_refused_before_it_is_made(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with pytest.raises(ConfigError, match="of 2000000 parameters needs .* GiB, .* are free") as no:
+    with pytest.raises(ConfigError, match=r"of 2000000 parameters needs .* GiB, .* are free") as no:
         search(num_parameters=2_000_000, options={"diagonal": False})
     assert "\n" not in str(no.value)
     memory = psutil.virtual_memory()._replace(available=500 * 2**20)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    with pytest.raises(ConfigError, match="leave tool_options.diagonal out, or use tool=openai_es"):
+    with pytest.raises(ConfigError, match=r"leave tool_options\.diagonal out, or use tool="):
         search(num_parameters=4000, options={"diagonal": False})
     es = search(num_parameters=1500, pop_size=4, options={"diagonal": False})
     assert pycma(es).opts["CMA_diagonal"] is not True
