@@ -40,7 +40,8 @@ def next_descent(rule: str, descents: Sequence[Descent], run_seed: int) -> Desce
     ``ipop`` doubles the population each time (Auger and Hansen 2005, "A restart CMA evolution
     strategy with increasing population size"). ``bipop`` does so too, and spends as many candidates
     again on short descents with a small population and a smaller first step (Hansen 2009,
-    "Benchmarking a BI-population CMA-ES on the BBOB-2009 function testbed", section 2).
+    "Benchmarking a BI-population CMA-ES on the BBOB-2009 function testbed", section 2); each of
+    those has at most half as many as the large ones had, which is pycma's limit.
 
     Args:
         rule: ``ipop`` or ``bipop``.
@@ -57,7 +58,7 @@ def next_descent(rule: str, descents: Sequence[Descent], run_seed: int) -> Desce
             uniform = np.random.RandomState(seed).uniform(size=2)
             ratio = large[-1].regime.pop_size / 2 / first.pop_size
             pop_size = max(2, math.floor(first.pop_size * ratio ** (uniform[0] ** 2)))
-            sigma = first.sigma * 10 ** (-2 * uniform[1])
+            sigma = first.sigma * 10 ** float(-2 * uniform[1])
             return Descent(
                 Regime(pop_size, sigma, seed), is_small=True, most_candidates=on_large / 2
             )
