@@ -12,6 +12,7 @@ import secrets
 import shutil
 import signal
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -21,18 +22,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from errors import ResourceExhausted, ServiceUnavailable
+from fleet.actors.local_ray import LOOPBACK, Addresses, addresses, first_line
 from fleet.actors.probe import address_on_this_machine, refuse_unreachable
 from fleet.figures import harmless
+from fleet.machine.watched_process import WatchedProcess
 from fleet.provision import Workers, num_cores
 from fleet.server.runtime_folder import runtime_folder
 from search.code_version import EVALUATING
 
 AUTO = "auto"
 
-_LOOPBACK = "127.0.0.1"
-_OBJECTS_BYTES = 2**30
-# Sockets lie 62 characters further down, and may have 107 in all.
-_MOST_FOLDER_BYTES = 24
+_START_S = 120.0
+_END_S = 10.0
+_POLL_S = 0.02
+# Sockets lie 85 characters further down, and may have 107 in all.
+_MOST_FOLDER_BYTES = 20
 _ROOT = Path(__file__).resolve().parents[2]
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "runs")
 _INCLUDE = "include"
@@ -101,33 +105,36 @@ def _start(
     notice: Callable[[str], None],
 ) -> None:
     folder = stack.enter_context(runtime_folder(_MOST_FOLDER_BYTES))
-    # Also where it fails half-way, or is interrupted.
-    stack.callback(ray.shutdown)
-    try:
-        with _own_signals(), _without_warnings():
-            context = ray.init(
-                address="local",
-                num_cpus=num_cores() if workers == "auto" else workers,
-                num_gpus=0,
-                object_store_memory=_OBJECTS_BYTES,
-                include_dashboard=dashboard,
-                dashboard_host=_LOOPBACK,
-                configure_logging=False,
-                log_to_driver=False,
-                _temp_dir=str(folder),
-            )
-    except Exception as error:
-        advice = "; a dashboard needs ray[default]" if dashboard else ""
-        raise ResourceExhausted(
-            f"Ray cannot be started here: {_first_line(error)}{advice}"
-        ) from None
-    if context.address_info["node_ip_address"] != _LOOPBACK:
-        raise ResourceExhausted(
-            "Ray was imported before this program could keep it to this machine: unset "
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER, and import ray after fleet.actors.cluster"
-        )
-    if dashboard and context.dashboard_url:
-        notice(f"Ray's dashboard: http://{context.dashboard_url}")
+    num_cpus = num_cores() if workers == "auto" else workers
+    arguments = ["--folder", str(folder), "--num-cpus", str(num_cpus)]
+    if dashboard:
+        arguments.append("--dashboard")
+    process = WatchedProcess("fleet.actors.local_ray", arguments, hear=lambda line: None)
+    stack.callback(_end, process)
+    found = _wait_for_addresses(process, folder, dashboard=dashboard)
+    host = found.gcs.rpartition(":")[0]
+    if host != LOOPBACK:
+        raise ResourceExhausted(f"Ray would be reachable from elsewhere, at {host}: not started")
+    _connect(stack, ray, found.gcs)
+    if found.dashboard:
+        notice(f"Ray's dashboard: http://{found.dashboard}")
+
+
+def _wait_for_addresses(process: WatchedProcess, folder: Path, *, dashboard: bool) -> Addresses:
+    deadline_s = time.monotonic() + _START_S
+    while (found := addresses(folder)) is None:
+        if process.poll() is not None or time.monotonic() > deadline_s:
+            process.kill()
+            why = process.last_line or f"Ray was not up after {_START_S:.0f} s"
+            advice = "; a dashboard needs ray[default]" if dashboard else ""
+            raise ResourceExhausted(f"{harmless(why)}{advice}")
+        time.sleep(_POLL_S)
+    return found
+
+
+def _end(process: WatchedProcess) -> None:
+    process.terminate()
+    process.wait(_END_S)
 
 
 def _join(stack: ExitStack, ray: Any, address: str, include: Path | None) -> Path | None:
@@ -140,21 +147,21 @@ def _join(stack: ExitStack, ray: Any, address: str, include: Path | None) -> Pat
     shutil.copy(_ROOT / "errors.py", shipped)
     if include is not None:
         shutil.copytree(include, shipped / _INCLUDE, ignore=_NOT_SHIPPED)
-    stack.callback(ray.shutdown)
+    _connect(stack, ray, address, runtime_env={"working_dir": str(shipped)})
+    return None if include is None else Path(_INCLUDE)
+
+
+def _connect(stack: ExitStack, ray: Any, address: str, **options: Any) -> None:
+    stack.callback(ray.shutdown)  # also where it fails half-way, or is interrupted
     try:
-        with _own_signals(), _without_warnings():
-            ray.init(
-                address=address,
-                runtime_env={"working_dir": str(shipped)},
-                configure_logging=False,
-                log_to_driver=False,
-            )
+        with _own_signals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(address=address, configure_logging=False, log_to_driver=False, **options)
     except Exception as error:
         raise ServiceUnavailable(
-            f"the Ray cluster at {address} does not let us in: {_first_line(error)}; it wants the "
+            f"the Ray cluster at {address} does not let us in: {first_line(error)}; it wants the "
             "same Ray and Python there, and its token in RAY_AUTH_TOKEN or the token file"
         ) from None
-    return None if include is None else Path(_INCLUDE)
 
 
 @cache
@@ -193,15 +200,3 @@ def _own_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line.strip() for line in str(error).splitlines()]
-    return harmless(next(filter(None, lines), type(error).__name__), 300)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -15,9 +15,9 @@ from ray.exceptions import RayError
 from errors import EsError, MessageError, ServiceUnavailable, VersionMismatch
 from fleet.actors.evaluation_actor import EvaluationActor
 from fleet.actors.hiring import Hiring
+from fleet.actors.local_ray import first_line
 from fleet.actors.wire import place_of, unpacked
 from fleet.evaluation.channel import Frame, Kind, refused
-from fleet.figures import harmless
 from fleet.provision import Workers
 from search.messages import MAX_ERROR_CHARS, Task, encode
 
@@ -323,7 +323,4 @@ def _kill(actor: Actor) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Why an actor is gone, in one line of Ray's many."""
-    lines: Iterator[str] = (line.strip() for line in str(error).splitlines())
-    first = next(filter(None, lines), "")
-    return harmless(f"{type(error).__name__}: {first}")[:MAX_ERROR_CHARS]
+    return f"{type(error).__name__}: {first_line(error)}"[:MAX_ERROR_CHARS]
