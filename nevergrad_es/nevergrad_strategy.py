@@ -197,7 +197,7 @@ class NevergradStrategy:
         try:
             with self._at_work():
                 return [self._optimizer.ask() for _ in range(count)]
-        except Exception as error:  # three hundred optimisers raise whatever they like
+        except Exception as error:  # five hundred optimisers raise whatever they like
             raise RunAborted(
                 f"tool={self._tool.name} gave no candidates for generation {self._asked} "
                 f"({_one_line(error)}): use another tool; load_from=<run id> goes on from here"
