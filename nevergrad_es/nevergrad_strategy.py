@@ -32,7 +32,8 @@ class NevergradStrategy:
     into a new one, that gives the same one to the bit.
 
     Theta is the mean of CMA's distribution, which noise misleads less than its luckiest candidate
-    (Hansen 2016, arXiv:1604.00772, section B.1), and of other tools what Nevergrad recommends.
+    (Hansen 2016, arXiv:1604.00772, section B.1), and of other tools what Nevergrad recommends; or,
+    where there is no luck, the best candidate that there was.
 
     Args:
         theta0: ``(D,)`` float32, where the search begins; copied.
@@ -44,6 +45,7 @@ class NevergradStrategy:
             the one it began with.
         asynchronous: generations are of one candidate, and told in any order.
         restarts: a rule of `nevergrad_es.restarts.next_descent`, or ``none``.
+        believes_best: theta is the best candidate so far, the first of equals.
 
     Raises:
         ConfigError: a setting that is out of range, or that the tool cannot have.
@@ -60,6 +62,7 @@ class NevergradStrategy:
         budget: int,
         asynchronous: bool = False,
         restarts: str = NO_RESTARTS,
+        believes_best: bool = False,
     ) -> None:
         if theta0.ndim != 1 or not theta0.size or not np.isfinite(theta0).all():
             raise ConfigError("theta must start as a non-empty vector of finite numbers")
@@ -73,6 +76,7 @@ class NevergradStrategy:
         self._first = first_descent(pop_size, sigma, run_seed)
         self._is_asynchronous = asynchronous
         self._restarts = restarts
+        self._believes_best = believes_best
         self.max_overlap = _MOST_OPEN if asynchronous else 0
         self._budget, self._tool = budget, make_tool(budget)
         self._begin(budget)
@@ -170,6 +174,7 @@ class NevergradStrategy:
         self._descents = [self._first]
         self._optimizer = self._made(self._first)
         self._theta = self._theta0
+        self._best = -math.inf
         # What theta was, and its candidates' mean fitness, where an earlier descent ended best.
         self._incumbent: tuple[float, NDArray[np.float32]] | None = None
         self._open: dict[int, list[nevergrad.p.Parameter]] = {}
@@ -246,7 +251,11 @@ class NevergradStrategy:
         self._descents[-1] = descent._replace(candidates=told)
         if self._tool.is_cma:
             self._check_iteration(generation)
-        self._settle_theta(self._float32(theta, generation), float(fitness_c.mean()))
+        if self._believes_best:
+            fitness, theta = self._best_of(candidates, fitness_c)
+        else:
+            fitness = float(fitness_c.mean())
+        self._settle_theta(self._float32(theta, generation), fitness)
 
     def _open_iteration(self) -> None:
         """Have pycma learn from the next candidate though nothing was asked since it last learnt,
@@ -266,6 +275,17 @@ class NevergradStrategy:
         else:
             found = optimizer.provide_recommendation()
         return np.asarray(found.value, dtype=np.float64)
+
+    def _best_of(
+        self, candidates: list[nevergrad.p.Parameter], fitness_c: NDArray[np.float64]
+    ) -> tuple[float, NDArray[np.float64]]:
+        """The best candidate so far, one of these or theta as it is, and its fitness."""
+        finite_c = np.where(np.isfinite(fitness_c), fitness_c, -math.inf)
+        best = int(finite_c.argmax())
+        if finite_c[best] <= self._best:
+            return self._best, self._theta.astype(np.float64)
+        self._best = float(finite_c[best])
+        return self._best, np.asarray(candidates[best].value, dtype=np.float64)
 
     def _check_iteration(self, generation: int) -> None:
         """Nevergrad drops a generation that pycma refuses, without a word."""

@@ -47,6 +47,9 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         asynchronous: tell each candidate as it comes and ask for another at once, pop_size of them
             in flight: keeps workers busy where episodes differ in length; not reproducible.
         restarts: none, ipop or bipop: what CMA does when it stagnates.
+        recommend: what theta is: tool, what the tool says (CMA: the mean of its distribution);
+            best, the best candidate so far; auto, that where environment and policy are
+            deterministic.
 
     Ends:
         num_generations, target_fitness, max_wall_s, max_env_steps: whichever comes first.
@@ -113,6 +116,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     bounds: tuple[float, float] | None = None
     asynchronous: bool = False
     restarts: str = "none"
+    recommend: Literal["auto", "tool", "best"] = "auto"
 
     num_generations: int = 100
     target_fitness: float | None = None

@@ -78,15 +78,14 @@ class Training:
         use_one_thread()
         config = self._config
         beginning = begin(config, self._include, self._recorder.notice)
-        theta0 = beginning.theta
         with ExitStack() as stack:
-            noise = self._noise(stack, len(theta0))
+            noise = self._noise(stack, len(beginning.theta))
             if config.asynchronous:
                 self._recorder.notice(
                     "asynchronous=True: candidates are told as they come, so this run cannot be "
                     "repeated to the bit"
                 )
-            strategy = make_strategy(config, theta0, noise, self._recorder.notice)
+            strategy = make_strategy(config, beginning, noise, self._recorder.notice)
             check_overlap(config, strategy)
             is_resumed = config.resume is not None
             uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)

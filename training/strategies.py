@@ -12,6 +12,7 @@ from search.arithmetic import use_one_thread
 from search.noise import NoiseTable
 from search.protocol import Strategy
 from search.run_config import RunConfig
+from training.beginning import Beginning
 
 OPENAI_ES = "openai_es"
 CMA = "CMA"
@@ -21,15 +22,15 @@ Notice = Callable[[str], None]
 
 def make_strategy(
     config: RunConfig,
-    theta0: NDArray[np.float32],
+    beginning: Beginning,
     noise: NoiseTable | None,
     notice: Notice,
 ) -> Strategy:
-    """The search of ``config.tool``, beginning at ``theta0``.
+    """The search of ``config.tool``.
 
     Args:
         config: the run's.
-        theta0: ``(D,)`` float32.
+        beginning: of the run.
         noise: the table of those that draw from one; see `draws_noise`.
         notice: where a line for people goes.
 
@@ -37,8 +38,8 @@ def make_strategy(
         ConfigError: there is no such tool, or it cannot have these settings.
     """
     if noise is None:
-        return _nevergrad(config, theta0, notice)
-    return _openai_es(config, theta0, noise)
+        return _nevergrad(config, beginning, notice)
+    return _openai_es(config, beginning.theta, noise)
 
 
 def draws_noise(config: RunConfig) -> bool:
@@ -55,7 +56,7 @@ def check_search(config: RunConfig) -> None:
     if config.tool != OPENAI_ES:
         return
     defaults = RunConfig()
-    for name in ("tool_options", "bounds", "asynchronous", "restarts"):
+    for name in ("tool_options", "bounds", "asynchronous", "restarts", "recommend"):
         value = getattr(config, name)
         if value != getattr(defaults, name):
             raise ConfigError(
@@ -86,7 +87,7 @@ def _openai_es(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable
     )
 
 
-def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -> Strategy:
+def _nevergrad(config: RunConfig, beginning: Beginning, notice: Notice) -> Strategy:
     # Nevergrad takes two seconds.
     from nevergrad_es.nevergrad_strategy import NevergradStrategy
     from nevergrad_es.tools import Tool, find_tool
@@ -97,14 +98,17 @@ def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -
         return find_tool(
             config.tool,
             config.tool_options,
-            theta0,
+            beginning.theta,
             bounds=config.bounds,
             budget=budget,
             notice=notice,
         )
 
+    believes_best = config.recommend == "best"
+    if config.recommend == "auto":
+        believes_best = beginning.is_deterministic
     return NevergradStrategy(
-        theta0,
+        beginning.theta,
         make_tool,
         run_seed=config.seed,
         pop_size=config.pop_size,
@@ -112,4 +116,5 @@ def _nevergrad(config: RunConfig, theta0: NDArray[np.float32], notice: Notice) -
         budget=config.num_generations * (1 if config.asynchronous else config.pop_size),
         asynchronous=config.asynchronous,
         restarts=config.restarts,
+        believes_best=believes_best,
     )

@@ -32,7 +32,7 @@ def test_every_named_config_is_one_and_says_what_to_expect(name: str) -> None:
         ({"lr": "fast"}, "option lr: Expected `float`"),
         ({"workers": "many"}, "option workers"),
         ({"workers": -1}, "workers=-1"),
-        ({"pool": "ray"}, "pool=ray must be redis or serial"),
+        ({"pool": "dask"}, "pool=dask must be redis or serial or ray"),
         ({"env_seed": -2}, "env_seed=-2"),
         ({"num_generations": 0}, "num_generations=0"),
         ({"max_failed_fraction": 2.0}, "max_failed_fraction=2.0"),
