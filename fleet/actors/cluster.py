@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +33,7 @@ from search.code_version import EVALUATING
 AUTO = "auto"
 
 _START_S = 120.0
+_START_TRIES = 2
 _END_S = 10.0
 _POLL_S = 0.02
 # Sockets lie 85 characters further down, and may have 107 in all.
@@ -41,7 +42,12 @@ _ROOT = Path(__file__).resolve().parents[2]
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "runs")
 _INCLUDE = "include"
 
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # A call after the cluster was lost would start another one, here, without a word.
+    "RAY_ENABLE_AUTO_CONNECT": "0",
+}
 _LOCAL = {
     # Ray's own way to say that this machine is alone: every port is bound to the loopback address.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -109,9 +115,7 @@ def _start(
     arguments = ["--folder", str(folder), "--num-cpus", str(num_cpus)]
     if dashboard:
         arguments.append("--dashboard")
-    process = WatchedProcess("fleet.actors.local_ray", arguments, hear=lambda line: None)
-    stack.callback(_end, process)
-    found = _wait_for_addresses(process, folder, dashboard=dashboard)
+    found = _started(stack, folder, arguments)
     host = found.gcs.rpartition(":")[0]
     if host != LOOPBACK:
         raise ResourceExhausted(f"Ray would be reachable from elsewhere, at {host}: not started")
@@ -120,16 +124,25 @@ def _start(
         notice(f"Ray's dashboard: http://{found.dashboard}")
 
 
-def _wait_for_addresses(process: WatchedProcess, folder: Path, *, dashboard: bool) -> Addresses:
-    deadline_s = time.monotonic() + _START_S
-    while (found := addresses(folder)) is None:
-        if process.poll() is not None or time.monotonic() > deadline_s:
-            process.kill()
-            why = process.last_line or f"Ray was not up after {_START_S:.0f} s"
-            advice = "; a dashboard needs ray[default]" if dashboard else ""
-            raise ResourceExhausted(f"{harmless(why)}{advice}")
-        time.sleep(_POLL_S)
-    return found
+def _started(stack: ExitStack, folder: Path, arguments: Sequence[str]) -> Addresses:
+    """A `local_ray`, once it is up; Ray gives itself half a minute, too little on a busy machine.
+
+    Raises:
+        ResourceExhausted: it does not start.
+    """
+    why = ""
+    for _ in range(_START_TRIES):
+        process = WatchedProcess("fleet.actors.local_ray", arguments, hear=lambda line: None)
+        ending = stack.enter_context(ExitStack())
+        ending.callback(_end, process)
+        deadline_s = time.monotonic() + _START_S
+        while process.poll() is None and time.monotonic() < deadline_s:
+            if (found := addresses(folder)) is not None:
+                return found
+            time.sleep(_POLL_S)
+        ending.close()
+        why = process.last_line or f"Ray was not up after {_START_S:.0f} s"
+    raise ResourceExhausted(harmless(why))
 
 
 def _end(process: WatchedProcess) -> None:
@@ -141,13 +154,14 @@ def _join(stack: ExitStack, ray: Any, address: str, include: Path | None) -> Pat
     if address == AUTO:
         address = address_on_this_machine()
     refuse_unreachable(address)
-    shipped = Path(stack.enter_context(TemporaryDirectory(prefix="es-ray-")))
-    for name in EVALUATING:
-        shutil.copytree(_ROOT / name, shipped / name, ignore=_NOT_SHIPPED)
-    shutil.copy(_ROOT / "errors.py", shipped)
-    if include is not None:
-        shutil.copytree(include, shipped / _INCLUDE, ignore=_NOT_SHIPPED)
-    _connect(stack, ray, address, runtime_env={"working_dir": str(shipped)})
+    with TemporaryDirectory(prefix="es-ray-") as folder:
+        shipped = Path(folder)
+        for name in EVALUATING:
+            shutil.copytree(_ROOT / name, shipped / name, ignore=_NOT_SHIPPED)
+        shutil.copy(_ROOT / "errors.py", shipped)
+        if include is not None:
+            shutil.copytree(include, shipped / _INCLUDE, ignore=_NOT_SHIPPED)
+        _connect(stack, ray, address, runtime_env={"working_dir": folder})
     return None if include is None else Path(_INCLUDE)
 
 

@@ -212,7 +212,7 @@ class Crew:
     def close(self) -> None:
         """End every actor: politely who has nothing to do, so that environments are closed."""
         actors, self._actors = self._actors, []
-        with suppress(RayError, OSError, RuntimeError, ValueError):
+        with suppress(Exception):  # what Ray raises where it is gone itself is of any kind
             leaving = [a.handle.leave.remote() for a in actors if a.serves and not a.calls]
             if leaving:
                 ray.wait(leaving, num_returns=len(leaving), timeout=_LEAVE_S)
@@ -237,6 +237,8 @@ class Crew:
         actor.silent_from_s = self._clock()
         try:
             frame = unpacked(outcome.result())
+        except ConnectionError:
+            raise  # it is not the actor that is gone
         except (RayError, MessageError, OSError, RuntimeError, ValueError) as error:
             return self._lost(actor, _reason(error))
         if frame.kind is Kind.REFUSAL:
@@ -318,7 +320,7 @@ class Crew:
 
 
 def _kill(actor: Actor) -> None:
-    with suppress(RayError, OSError, RuntimeError, ValueError):
+    with suppress(Exception):
         ray.kill(actor.handle)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import ray
 from ray.exceptions import RaySystemError
 
-from errors import ConfigError, MessageError, ServiceUnavailable
+from errors import ConfigError, EsError, MessageError, ServiceUnavailable
 from fleet.actors.crew import Answer, Crew
 from fleet.evaluation.channel import Kind
 from fleet.figures import harmless
@@ -296,7 +296,10 @@ def _reaching_ray() -> Iterator[None]:
     """Ray's own word for a cluster that is gone, as one line of ours."""
     try:
         yield
-    except (ConnectionError, RaySystemError) as error:
+    except Exception as error:
+        is_gone = isinstance(error, (ConnectionError, RaySystemError)) or not ray.is_initialized()
+        if isinstance(error, EsError) or not is_gone:
+            raise
         raise ServiceUnavailable(
             f"lost the Ray cluster ({harmless(str(error), 200)}): resume=<run id> goes on when it "
             "is back"

@@ -9,22 +9,32 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from real_fleet import wait_for
 
 from errors import ConfigError, EsError, ServiceUnavailable
 from fleet.actors.cluster import connected
+from fleet.actors.probe import refuse_unreachable
 from fleet.server import runtime_folder
 
 HEAD = Path(__file__).with_name("ray_head.py")
 SOON_S = 15.0
+STRANGER = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
+
+
+def patiently_wait_for(condition: Callable[[], object]) -> None:
+    """Ray starts a dozen processes, which takes long on a busy machine."""
+    deadline_s = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
 
 
 @contextmanager
@@ -48,12 +58,13 @@ def head(
         process.communicate()
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("end", ["itself", "SIGINT", "SIGKILL"])
 def test_nothing_is_left_of_a_ray_of_ones_own_however_the_run_ends(
     tmp_path: Path, end: str
 ) -> None:
     with head(tmp_path, kind="wait") as process:
-        wait_for(lambda: list(tmp_path.glob("waiting-*")), "a rollout to wait")
+        patiently_wait_for(lambda: list(tmp_path.glob("waiting-*")))
         family = psutil.Process(process.pid).children(recursive=True)
         names = " ".join(word for child in family for word in child.cmdline())
         assert all(name in names for name in ("raylet", "gcs_server", "ray::", "fleet.evaluation"))
@@ -97,10 +108,9 @@ def test_ray_wants_a_token_and_leaves_none_behind(local_ray: None) -> None:
         "from ray._raylet import GcsClient; "
         f"GcsClient('{address}').internal_kv_get(b'key', namespace=b'', timeout=5)"
     )
-    stranger = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
     found = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, **stranger},
+        env={**os.environ, **STRANGER},
         capture_output=True,
         text=True,
         timeout=60,
@@ -130,6 +140,86 @@ def test_a_cluster_that_is_there_is_used_and_left_as_it_was(
 
 
 @contextmanager
+def foreign_cluster(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    """``ray start --head``, as somebody else would, but that it keeps to this machine."""
+    command = ["start", "--head", "--block", "--num-cpus=2", "--include-dashboard=false"]
+    command += ["--port=0", f"--ray-client-server-port={port}", f"--temp-dir={folder / 'ray'}"]
+    with (folder / "ray.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", *command],
+            env={**os.environ, **STRANGER, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    try:
+        patiently_wait_for(lambda: is_up(port))
+        yield process
+    finally:
+        end_all(process)
+
+
+def is_up(port: int) -> bool:
+    try:
+        refuse_unreachable(f"ray://127.0.0.1:{port}")
+    except ServiceUnavailable:
+        return False
+    return True
+
+
+@contextmanager
+def admitted(
+    folder: Path, address: str, kind: str = "", *, environment: dict[str, str]
+) -> Iterator[subprocess.Popen[str]]:
+    """A head that has opened its pool; on a busy machine Ray gives up waiting for itself."""
+    for _ in range(3):
+        with head(folder, address, kind, environment) as process:
+            assert process.stdout is not None
+            if process.stdout.readline() == "open\n":
+                yield process
+                return
+    raise AssertionError(f"{address} lets nobody in")
+
+
+def end_all(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        family = psutil.Process(process.pid).children(recursive=True)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_cluster_behind_its_client_server_gets_our_code_and_is_missed_when_it_is_gone(
+    port: int,
+) -> None:
+    with (
+        tempfile.TemporaryDirectory(dir="/tmp") as short,
+        foreign_cluster(Path(short), port) as cluster,
+    ):
+        address = f"ray://127.0.0.1:{port}"
+        folders = [Path(short, name) for name in ("one", "two")]
+        for folder in folders:
+            folder.mkdir()
+        with admitted(folders[0], address, environment=STRANGER) as process:
+            out, err = process.communicate(timeout=90)
+        assert process.returncode == 0, err
+        assert json.loads(out.splitlines()[-1]) == {"are_right": True}
+        assert cluster.poll() is None
+        impatient = {**STRANGER, "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "2"}
+        with admitted(folders[1], address, "wait", environment=impatient) as process:
+            patiently_wait_for(lambda: list(folders[1].glob("waiting-*")))
+            end_all(cluster)
+            out, err = process.communicate(timeout=90)
+    assert process.returncode == ServiceUnavailable.exit_code, err
+    assert "lost the Ray cluster" in err.splitlines()[-1]
+    assert "Traceback" not in err
+
+
+@contextmanager
 def server(answer: bytes) -> Iterator[int]:
     """A server that is no Ray: says this to whoever comes, and keeps the line open."""
     with closing(socket.create_server(("127.0.0.1", 0))) as listening:
@@ -155,8 +245,6 @@ def server(answer: bytes) -> Iterator[int]:
 
 def refused(address: str) -> tuple[EsError, float]:
     """What ``ray_address=address`` comes to, in a process that is not connected; and how soon."""
-    from fleet.actors.probe import refuse_unreachable
-
     started_s = time.monotonic()
     with pytest.raises(EsError) as caught:
         refuse_unreachable(address)

@@ -56,6 +56,7 @@ def vanish(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_node_that_joins_is_used_and_one_that_leaves_takes_no_result_with_it(
     tmp_path: Path, local_ray: None
 ) -> None:
