@@ -1,4 +1,4 @@
-"""``python es/experiment.py`` as people run it, watched from outside."""
+"""``python es/experiment.py``, or another such command, as people run it, watched from outside."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 WORLDS = Path(__file__).parent / "include"
-PATIENCE_S = 60.0
+PATIENCE_S = 110.0
 
 
 class TrainingProcess:
     """One command with its own runs_dir; a context manager that leaves nothing running."""
 
-    def __init__(self, runs_dir: Path, *words: str) -> None:
+    def __init__(self, runs_dir: Path, *words: str, script: str = "es/experiment.py") -> None:
         self.runs_dir = runs_dir
-        command = [sys.executable, str(ROOT / "es" / "experiment.py"), "with", *words]
+        command = [sys.executable, str(ROOT / script), "with", *words]
         self.process = subprocess.Popen(
             [*command, f"runs_dir={runs_dir}"],
             cwd=ROOT,
@@ -70,9 +70,9 @@ class TrainingProcess:
         self.process.communicate()
 
 
-def train(runs_dir: Path, *words: str) -> dict[str, Any]:
+def train(runs_dir: Path, *words: str, script: str = "es/experiment.py") -> dict[str, Any]:
     """Run a command to its end; its result."""
-    with TrainingProcess(runs_dir, *words) as running:
+    with TrainingProcess(runs_dir, *words, script=script) as running:
         code = running.finish()
         assert code == 0, running.output
         last = running.output.splitlines()[-1]
