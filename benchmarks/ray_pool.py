@@ -1,0 +1,238 @@
+"""The Ray pool beside the Redis pool, the serial one, and a plain loop over Ray.
+
+``python benchmarks/ray_pool.py`` prints simulator steps per second of each, in turns within one
+run, so that a busy machine slows all alike. A turn is whole generations of the same search, asked,
+evaluated and told. The plain loop asks, has Ray run one task for each candidate, waits for all of
+them and tells; each task builds the environment and the policy (in torch, where it is a network)
+anew.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from rollouts import NOISE_SEED, SETTINGS, Setting, experiment_of, state_of
+
+from env import registry
+from env.spec import EnvSpec
+from fleet.actors.cluster import connected
+from fleet.connection import connect
+from fleet.evaluation.guarded_evaluator import GuardedEvaluator
+from fleet.head.redis_pool import RedisPool
+from fleet.provision import local_workers, num_cores
+from fleet.serial_pool import SerialPool
+from fleet.server.redis_server import RedisServer
+from policy.actor import build_actor, network_between
+from policy.spec import PolicySpec
+from search.arithmetic import use_one_thread
+from search.candidates import write_candidate
+from search.evaluator import Evaluator
+from search.messages import Experiment, Generation
+from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.protocol import Pool
+from search.run_state import RunState
+from search.seeds import rollout_seeds
+
+WALK = "OpenSimWalk2D-v0"
+CASES = {
+    "lander": SETTINGS["LunarLanderContinuous-v3"]._replace(
+        policy=PolicySpec("linear", ()), num_validation=0
+    ),
+    "walk2d": SETTINGS[WALK]._replace(pop_size=8),
+}
+TARGETS = {"lander": 3.0, "walk2d": 1.15}
+PLAIN = "plain loop"
+
+Turn = Callable[[float], float]
+"""Goes on for so many seconds, in whole generations, and gives steps per second."""
+
+
+@click.command()
+@click.option("--cases", default=",".join(CASES), show_default=True, help="Names, by commas.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=4.0, show_default=True, help="Least length of a turn.")
+def main(cases: str, rounds: int, seconds: float) -> None:
+    """Measure the pools and the plain loop in turns."""
+    use_one_thread()
+    cores = num_cores()
+    # The plain loop's tasks find processors free while our actors hold theirs and rest.
+    with connected(None, workers=2 * cores):
+        print(f"{cores} cores, load {os.getloadavg()[0]:.1f}; steps/s, medians of {rounds} rounds")
+        for case in cases.split(","):
+            shown(case, measured(CASES[case], cores, rounds, seconds))
+
+
+def shown(case: str, rates: Mapping[str, list[float]]) -> None:
+    """Print one case: each contender's median, and that of the rounds' ratios to the plain loop."""
+    for name, found in rates.items():
+        ratio = statistics.median(a / b for a, b in zip(found, rates[PLAIN], strict=True))
+        target = f"target >= {TARGETS[case]}" if name == "ray" else ""
+        rate = statistics.median(found)
+        print(f"{case:10}{name:12}{rate:12,.0f}{ratio:8.2f} x plain  {target}", flush=True)
+    print(f"{'':10}load {os.getloadavg()[0]:.1f}")
+
+
+def measured(setting: Setting, cores: int, rounds: int, seconds: float) -> dict[str, list[float]]:
+    """Steps per second of each contender in each round; a short turn to warm up comes first."""
+    with ExitStack() as stack:
+        noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
+        contenders = dict(contenders_of(stack, setting, noise, cores))
+        for turn in contenders.values():
+            turn(0.0)
+            turn(0.0)
+        rates: dict[str, list[float]] = {name: [] for name in contenders}
+        for _ in range(rounds):
+            for name, turn in contenders.items():
+                rates[name].append(turn(seconds))
+    return rates
+
+
+def contenders_of(
+    stack: ExitStack, setting: Setting, noise: NoiseTable, cores: int
+) -> Iterator[tuple[str, Turn]]:
+    """Each by its name, ready for its first turn."""
+    from fleet.actors.ray_pool import RayPool
+
+    experiment = experiment_of(setting, noise.spec)
+    pool: Pool = RayPool(experiment, workers=cores)
+    stack.callback(pool.shutdown)
+    yield "ray", turn_of(setting, noise, in_pool(pool))
+
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    server = stack.enter_context(RedisServer())
+    client = connect(server.url)
+    stack.callback(client.close)
+    stack.enter_context(local_workers(cores, server.url, log=folder / "log"))
+    pool = RedisPool(client, experiment)
+    stack.callback(pool.shutdown)
+    yield "redis", turn_of(setting, noise, in_pool(pool))
+
+    evaluator = serial_evaluator(experiment, noise)
+    stack.callback(evaluator.close)
+    yield "serial", turn_of(setting, noise, in_pool(SerialPool(evaluator)))
+    yield PLAIN, turn_of(setting, noise, in_lock_step(setting, noise))
+
+
+def serial_evaluator(experiment: Experiment, noise: NoiseTable) -> Evaluator | GuardedEvaluator:
+    """As a run with pool=serial has it."""
+    if registry.needs_guard(experiment.env):
+        return GuardedEvaluator(experiment)
+    return Evaluator(experiment, noise)
+
+
+Evaluate = Callable[[Generation], tuple[NDArray[np.float64], int]]
+"""Fitness by rollout, and simulator steps in all."""
+
+
+def turn_of(setting: Setting, noise: NoiseTable, evaluate: Evaluate) -> Turn:
+    """A search of its own, of which each turn goes on where the last one stopped."""
+    state: RunState = state_of(setting, noise)
+
+    def turn(seconds: float) -> float:
+        num_steps, started_s = 0, time.perf_counter()
+        while num_steps == 0 or time.perf_counter() - started_s < seconds:
+            (opened,) = state.ask_due()
+            fitness_r, steps = evaluate(opened.generation)
+            state.tell(opened, fitness_r.reshape(-1, opened.generation.num_episodes))
+            num_steps += steps
+        return num_steps / (time.perf_counter() - started_s)
+
+    return turn
+
+
+def in_pool(pool: Pool) -> Evaluate:
+    """Evaluate in a pool of ours."""
+
+    def evaluate(generation: Generation) -> tuple[NDArray[np.float64], int]:
+        fitness_r = np.full(generation.num_rollouts, np.nan)
+        steps = 0
+        pool.open(generation)
+        while np.isnan(fitness_r).any():
+            for batch in pool.results(1.0):
+                for record in batch.records:
+                    assert record.status == "ok", record.error
+                    fitness_r[record.rollout] = record.fitness
+                    steps += record.length
+        pool.close(generation.number)
+        return fitness_r, steps
+
+    return evaluate
+
+
+def in_lock_step(setting: Setting, noise: NoiseTable) -> Evaluate:
+    """Evaluate as a first program over Ray does: a task for each, and wait for the last."""
+    import ray
+
+    task = ray.remote(num_cpus=1)(rebuilt_and_run)
+    spec = msgspec.msgpack.encode((setting.env, setting.policy))
+
+    def evaluate(generation: Generation) -> tuple[NDArray[np.float64], int]:
+        theta = np.empty_like(generation.candidates.theta)
+        calls = []
+        for candidate in range(generation.num_candidates):
+            write_candidate(generation.candidates, candidate, noise, theta)
+            seed = rollout_seeds(generation, candidate).env
+            calls.append(task.remote(spec, theta.copy(), seed, setting.max_steps))
+        results = ray.get(calls)
+        return np.array([fitness for fitness, _ in results]), sum(steps for _, steps in results)
+
+    return evaluate
+
+
+def rebuilt_and_run(
+    spec: bytes, theta: NDArray[np.float32], seed: int, max_steps: int
+) -> tuple[float, int]:
+    """One evaluation that owes nothing to the one before: its fitness, and its steps."""
+    use_one_thread()
+    env_spec, policy_spec = msgspec.msgpack.decode(spec, type=tuple[EnvSpec, PolicySpec])
+    env = registry.make(env_spec)
+    act = rebuilt_policy(policy_spec, env, theta)
+    observation, _ = env.reset(seed=seed)
+    fitness, steps, is_over = 0.0, 0, False
+    while not is_over and steps < max_steps:
+        observation, reward, terminated, truncated, _ = env.step(act(observation))
+        fitness += float(reward)
+        steps += 1
+        is_over = terminated or truncated
+    env.close()
+    return fitness, steps
+
+
+def rebuilt_policy(
+    spec: PolicySpec, env: Any, theta: NDArray[np.float32]
+) -> Callable[[Any], NDArray[Any]]:
+    """The policy in torch where it is a network, called with one observation at a time."""
+    if spec.network == "reflex":
+        actor = build_actor(spec, env.observation_space, env.action_space)
+        actor.load(theta, None)
+        actor.reset(np.random.default_rng(0))
+        return actor.act
+    import torch
+
+    from policy.torch_network import TorchNetwork
+
+    module = TorchNetwork(network_between(spec, env.observation_space, env.action_space))
+    torch.nn.utils.vector_to_parameters(torch.from_numpy(theta), module.parameters())
+    low, high = env.action_space.low, env.action_space.high
+
+    def act(observation: Any) -> NDArray[Any]:
+        with torch.no_grad():
+            action: NDArray[Any] = module(torch.from_numpy(np.asarray(observation))).numpy()
+        return np.clip(action, low, high)
+
+    return act
+
+
+if __name__ == "__main__":
+    main()
