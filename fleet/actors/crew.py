@@ -236,7 +236,7 @@ class Crew:
             return []  # it was ended, and what it had in hand given up
         actor.silent_from_s = self._clock()
         try:
-            frame = unpacked(outcome.result())
+            frame, is_worn = unpacked(outcome.result())
         except ConnectionError:
             raise  # it is not the actor that is gone
         except (RayError, MessageError, OSError, RuntimeError, ValueError) as error:
@@ -245,7 +245,8 @@ class Crew:
             return self._set_aside(actor, refused(frame))
         if isinstance(what, Call):
             actor.calls.remove(what)
-            return [Answer(what.task, frame)]
+            answer = Answer(what.task, frame)
+            return [answer, *self._replaced(actor)] if is_worn else [answer]
         try:
             self._greet(actor, what, frame)
         except MessageError as error:
@@ -271,6 +272,12 @@ class Crew:
         self._say(f"Ray actor on {actor.place} left aside: {actor.refusal}")
         self._raise_if_hopeless()
         return given_back
+
+    def _replaced(self, actor: Actor) -> list[Answer]:
+        """It makes way for a fresh one; what waited there has not begun."""
+        self._dismiss(actor)
+        self._tended_s = -_NEVER_S
+        return [Answer(call.task, None, "its actor was replaced") for call in actor.calls]
 
     def _lost(self, actor: Actor, why: str) -> list[Answer]:
         self._dismiss(actor)

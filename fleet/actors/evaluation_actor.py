@@ -1,6 +1,8 @@
-"""What runs in a Ray actor: a thin shell round a `GuardedEvaluator`, whose child may hang or crash.
+"""What runs in a Ray actor: a thin shell round an evaluator.
 
-Ray only carries bytes to and from here; what cannot be done is refused in bytes as well.
+Environments that may hang or crash run in a child (`GuardedEvaluator`), as with pool=serial. Others
+run right here, which saves two messages a rollout; there this process is what wears out. Ray only
+carries bytes to and from here; what cannot be done is refused in bytes as well.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 import ray
 
+from env.registry import needs_guard
 from errors import EsError, MessageError
 from fleet.actors.wire import Place, packed, worker_name
 from fleet.child_process import leave_no_core
@@ -22,9 +26,12 @@ from fleet.compatibility import fitting
 from fleet.evaluation.channel import KEPT_GENERATIONS, Kind, refusal
 from fleet.evaluation.guarded_evaluator import GuardedEvaluator
 from fleet.figures import harmless
+from fleet.machine.wear import Wear
 from search.arithmetic import use_one_thread
+from search.evaluator import Evaluator
 from search.messages import (
     MESSAGE_VERSION,
+    Experiment,
     Generation,
     RecordBatch,
     RolloutRecord,
@@ -33,6 +40,7 @@ from search.messages import (
     digest,
     encode,
 )
+from search.noise import open_declared
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where our code is on this machine."""
@@ -51,7 +59,10 @@ class EvaluationActor:
         inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), *inherited]))
         self._worker = worker_name(os.getpid())
-        self._evaluator: GuardedEvaluator | None = None
+        self._evaluator: Evaluator | GuardedEvaluator | None = None
+        self._wear: Wear | None = None
+        self._num_rollouts = 0
+        self._stack = ExitStack()
         self._generations: deque[tuple[str, Generation]] = deque(maxlen=KEPT_GENERATIONS)
 
     def hello(self) -> bytes:
@@ -70,17 +81,28 @@ class EvaluationActor:
 
     def leave(self) -> bytes:
         """Close the environment."""
-        if self._evaluator is not None:
-            self._evaluator.close()
+        self._stack.close()
         return packed(Kind.READY)
 
     def _begin(self, experiment: bytes, include: str, noise_dir: str) -> bytes:
-        self._evaluator = GuardedEvaluator(
+        self._evaluator = self._built(
             fitting(experiment),
-            include=ROOT / include if include else None,
-            noise_dir=Path(noise_dir) if noise_dir else None,
+            ROOT / include if include else None,
+            Path(noise_dir) if noise_dir else None,
         )
+        self._stack.callback(self._evaluator.close)
         return packed(Kind.READY)
+
+    def _built(
+        self, experiment: Experiment, include: Path | None, noise_dir: Path | None
+    ) -> Evaluator | GuardedEvaluator:
+        if needs_guard(experiment.env):
+            return GuardedEvaluator(experiment, include=include, noise_dir=noise_dir)
+        noise = None
+        if experiment.noise is not None:
+            noise = self._stack.enter_context(open_declared(experiment.noise, noise_dir))
+        self._wear = Wear(experiment.guard)
+        return Evaluator(experiment, noise, include)
 
     def _evaluate(self, task: Task, reference: Sequence[ray.ObjectRef[bytes]]) -> bytes:
         assert self._evaluator is not None  # the head sends no task before it has heard so
@@ -104,7 +126,9 @@ class EvaluationActor:
             evaluation_s=time.perf_counter() - started_s,
             obtaining_s=started_s - asked_s,
         )
-        return packed(Kind.RECORDS, encode(batch))
+        self._num_rollouts += len(records)
+        is_worn = self._wear is not None and self._wear.is_worn(self._num_rollouts)
+        return packed(Kind.RECORDS, encode(batch), is_worn=is_worn)
 
     def _generation(self, name: str, reference: Sequence[ray.ObjectRef[bytes]]) -> Generation:
         for known, generation in self._generations:

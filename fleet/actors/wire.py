@@ -1,13 +1,14 @@
 """What the head and an actor of ours say to each other: bytes that Ray only carries.
 
-An actor's answer is one byte that says what it is (`fleet.evaluation.channel.Kind`) and the data.
+An actor's answer is one byte that says what it is (`fleet.evaluation.channel.Kind`), one that says
+whether its process has done enough and should make way for a fresh one, and the data.
 """
 
 from __future__ import annotations
 
 import re
 import socket
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
@@ -19,6 +20,13 @@ from search.messages import MAX_BATCH_BYTES
 _Text = Annotated[str, Meta(max_length=300)]
 
 
+class Reply(NamedTuple):
+    """An answer as it was meant."""
+
+    frame: Frame
+    is_worn: bool
+
+
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where an actor is: its host, Ray's name of the node, its process id."""
 
@@ -27,21 +35,21 @@ class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pid: int
 
 
-def packed(kind: Kind, data: bytes = b"") -> bytes:
+def packed(kind: Kind, data: bytes = b"", *, is_worn: bool = False) -> bytes:
     """An answer as it travels."""
-    return bytes([kind]) + data
+    return bytes([kind, is_worn]) + data
 
 
-def unpacked(answer: object) -> Frame:
+def unpacked(answer: object) -> Reply:
     """What ``packed`` was given.
 
     Raises:
         MessageError: it is no answer of an actor of ours.
     """
-    if not isinstance(answer, bytes) or not answer or len(answer) > MAX_BATCH_BYTES:
+    if not isinstance(answer, bytes) or not 2 <= len(answer) <= MAX_BATCH_BYTES:
         raise MessageError("an actor's answer is no message, or too long")
     try:
-        return Frame(Kind(answer[0]), answer[1:])
+        return Reply(Frame(Kind(answer[0]), answer[2:]), bool(answer[1]))
     except ValueError:
         raise MessageError(f"an actor's answer is of unknown kind {answer[0]}") from None
 

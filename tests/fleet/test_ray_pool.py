@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import psutil
 import pytest
 from real_fleet import (
@@ -29,7 +30,9 @@ from errors import ConfigError, MessageError
 from fleet.evaluation.channel import Kind
 from fleet.evaluation.guarded_evaluator import GuardedEvaluator
 from fleet.serial_pool import SerialPool
-from search.messages import Experiment, Generation, GuardSpec, RolloutRecord
+from policy.spec import PolicySpec
+from search.evaluator import Evaluator
+from search.messages import Experiment, Generation, GuardSpec, Perturbations, RolloutRecord
 from search.noise import NoiseTable, open_table
 from search.protocol import Pool
 
@@ -265,12 +268,44 @@ def test_a_number_of_actors_of_which_none_could_work_is_refused(world: World) ->
 def test_answers_that_are_none_of_ours_are_refused(world: World) -> None:
     from fleet.actors.wire import packed, place_of, unpacked
 
-    for answer in (b"", "text", None, [1], b"\xff", b"\x05" * (5 * 2**20)):
+    for answer in (b"", b"\x05", "text", None, [1], b"\xff\x00", b"\x05" * (5 * 2**20)):
         with pytest.raises(MessageError):
             unpacked(answer)
     for data in (b"", b"\x00", msgspec.msgpack.encode({"host": "h" * 1000, "node": "", "pid": 1})):
         with pytest.raises(MessageError):
-            place_of(unpacked(packed(Kind.READY, data)))
+            place_of(unpacked(packed(Kind.READY, data)).frame)
+
+
+def test_an_actor_that_runs_a_harmless_environment_itself_is_replaced_when_it_has_done_enough(
+    world: World,
+) -> None:
+    guard = GuardSpec(max_rollouts_per_process=6)
+    experiment = msgspec.structs.replace(
+        experiment_of(world.noise.spec, guard, env="CartPole-v1"), policy=PolicySpec("linear", ())
+    )
+    generation = msgspec.structs.replace(
+        generation_of(experiment.run_uid),
+        candidates=Perturbations.of(np.zeros(10, np.float32), 0.5, np.arange(4) * 11),
+        statistics=None,
+        observed_fraction=0.0,
+    )
+    workers: set[str] = set()
+    answers: dict[int, RolloutRecord] = {}
+
+    def is_done() -> bool:
+        for batch in pool.results(0.1):
+            workers.add(batch.worker)
+            answers.update({record.rollout: record for record in batch.records})
+        return len(answers) == generation.num_rollouts
+
+    with world.pool(experiment, workers=1) as pool:
+        pool.open(generation)
+        wait_for(is_done, "all answers")
+        assert pool.status().lost == 0
+    assert len(workers) == 4  # 19 rollouts, six for each
+    with closing(Evaluator(experiment, world.noise)) as evaluator:
+        wanted = {r: said(evaluator.evaluate(generation, r, 0)) for r in answers}
+    assert told(answers) == wanted
 
 
 def test_theta_travels_by_reference_and_any_number_of_generations_may_be_open(world: World) -> None:
