@@ -219,12 +219,15 @@ class NevergradStrategy:
         return rounded
 
     def _fitness_c(self, fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
-        """A candidate that is a generation of its own has nobody to be compared with: where it
-        failed, it counts as the worst so far, and not at all where it is the first.
+        """A candidate that failed is a hair below the worst of the others, so as never to be the
+        best where all of them are alike. One that is a generation of its own has no others: where
+        it failed, it counts as the worst so far, and not at all where it is the first.
         """
-        if not self._is_asynchronous or np.isfinite(fitness_ce).any():
-            return candidate_fitness(fitness_ce)
-        return np.array([self._worst])
+        failed_c = ~np.isfinite(fitness_ce).any(axis=1)
+        if self._is_asynchronous and failed_c.all():
+            return np.array([self._worst])
+        fitness_c = candidate_fitness(fitness_ce)
+        return np.where(failed_c, np.nextafter(fitness_c, -np.inf), fitness_c)
 
     def _learn(self, generation: int, fitness_c: NDArray[np.float64]) -> None:
         candidates = self._open.pop(generation)

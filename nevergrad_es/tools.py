@@ -12,6 +12,7 @@ import psutil
 from cma.sigma_adaptation import CMAAdaptSigmaCSA
 from nevergrad.optimization.base import ConfiguredOptimizer, Optimizer
 from nevergrad.optimization.recaster import RecastOptimizer
+from nevergrad.optimization.utils import Archive
 from numpy.typing import NDArray
 
 from errors import ConfigError, did_you_mean
@@ -188,6 +189,8 @@ def _made_cma(
     made = family(parameters, budget=budget, num_workers=pop_size - bool(settings["elitist"]))
     # Nevergrad asks this before every candidate, and begins anew, unseen, where the answer is yes.
     made.es.stop = dict
+    # Of all that it was told Nevergrad keeps hundreds to recommend one, which nobody asks it for.
+    made.pruning = lambda archive: Archive()
     return made
 
 

@@ -38,6 +38,15 @@ def test_a_failed_candidate_is_never_the_best() -> None:
     assert not (asked.matrix_cd == first).all(axis=1).any()
 
 
+@pytest.mark.parametrize("fitness_c", [[np.nan, -3, np.nan, np.nan], [np.nan, -3, -3, -3]])
+def test_a_failed_candidate_is_not_the_best_of_equals(fitness_c: list[float]) -> None:
+    strategy = search("CMA", 5, pop_size=4, believes_best=True)
+    asked = strategy.ask(0)
+    assert isinstance(asked, Genomes)
+    strategy.tell(0, np.array(fitness_c)[:, None])
+    assert strategy.theta.tobytes() == asked.matrix_cd[1].tobytes()
+
+
 def test_one_that_fails_before_any_other_is_believed_by_nobody() -> None:
     strategy = search("CMA", 5, pop_size=4, believes_best=True, asynchronous=True)
     start = strategy.theta
@@ -49,7 +58,7 @@ def test_one_that_fails_before_any_other_is_believed_by_nobody() -> None:
 def test_with_restarts_the_best_of_all_descents_stays() -> None:
     strategy = search("CMA", 3, pop_size=4, believes_best=True, restarts="ipop")
     best = -np.inf
-    for generation in range(120):
+    for generation in range(70):
         asked = strategy.ask(generation)
         assert isinstance(asked, Genomes)
         fitness_c = sphere(asked.matrix_cd.astype(np.float64)).round(1)
