@@ -146,6 +146,8 @@ def _cma_settings(
     _known(name, entry, options)
     if "popsize" in options or "popsize_factor" in options:
         raise ConfigError(f"tool={name}: set its population by pop_size, not by tool_options")
+    if "inopts" in options:
+        raise ConfigError(f"tool={name}: pycma's own options stay as they are: leave out inopts")
     settings = {**entry.config(), **options}
     del settings["popsize"]
     settings["inopts"] = {**_INNER_OPTIONS, **(settings["inopts"] or {})}
@@ -206,7 +208,7 @@ def _with_options(name: str, entry: Entry, options: Mapping[str, Any]) -> Family
     _known(name, entry, options)
     try:
         made: Family = type(entry)(**{**entry.config(), **options})
-    except (AssertionError, TypeError, ValueError, RuntimeError) as error:
+    except Exception as error:  # as above
         raise ConfigError(f"tool={name} tool_options={dict(options)}: {_why(error)}") from None
     return made
 

@@ -234,6 +234,7 @@ def test_a_matrix_that_does_not_fit_is_refused_before_it_is_made(
     [
         ({"popsize": 8}, "set its population by pop_size"),
         ({"popsize_factor": 2.0}, "set its population by pop_size"),
+        ({"inopts": "x"}, "leave out inopts"),
         ({"fcmaes": True}, "needs the package fcmaes"),
         ({"scale": "wide"}, "tool=CMA cannot be had with these settings"),
         ({"diagnoal": True}, "tool_options.diagnoal: tool=CMA has no such option.*diagonal"),
