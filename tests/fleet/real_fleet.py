@@ -8,11 +8,13 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import psutil
 
 from env.spec import EnvSpec
 from policy.spec import PolicySpec
@@ -114,6 +116,16 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
             return found
         time.sleep(0.01)
     raise AssertionError(f"waited {DEADLINE_S:.0f} s in vain for {what}")
+
+
+def own_children() -> set[psutil.Process]:
+    """All that this process has started, but for a Ray that serves other tests too."""
+    found: set[psutil.Process] = set()
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            if "fleet.actors.local_ray" not in child.cmdline():
+                found |= {child, *child.children(recursive=True)}
+    return found
 
 
 def collect(

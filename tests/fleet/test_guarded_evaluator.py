@@ -21,6 +21,7 @@ from real_fleet import (
     experiment_of,
     generation_of,
     of_run,
+    own_children,
     said,
     seeds_of,
     wait_for,
@@ -267,7 +268,7 @@ def test_an_environment_that_cannot_be_built_is_one_line_and_no_endless_restart(
     assert type(raised.value) is kind
     assert "\n" not in str(raised.value)
     assert len(list(tmp_path.iterdir())) <= 3
-    assert not children()
+    assert not own_children()
 
 
 def test_an_environment_that_can_no_longer_be_built_ends_the_run_in_one_line(
@@ -285,7 +286,7 @@ def test_an_environment_that_can_no_longer_be_built_ends_the_run_in_one_line(
         assert [evaluator.evaluate(generation, r, 0).status for r in range(2)] == ["ok", "ok"]
         with pytest.raises(ConfigError, match="the knee is inside out"):
             evaluator.evaluate(generation, 2, 0)
-    assert not children()
+    assert not own_children()
 
 
 def test_vectors_that_do_not_fit_are_refused_as_in_process(world: World) -> None:
@@ -318,11 +319,7 @@ def test_a_hanging_rollout_that_is_interrupted_leaves_nothing(world: World) -> N
         evaluator.close()
         evaluator.close()
         assert time.monotonic() - asked_s < 1
-    assert not children()
-
-
-def children() -> list[psutil.Process]:
-    return list(psutil.Process().children(recursive=True))
+    assert not own_children()
 
 
 def test_environments_that_may_do_harm_are_the_ones_that_are_guarded() -> None:

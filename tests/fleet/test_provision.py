@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from real_fleet import DEADLINE_S, wait_for
+from real_fleet import DEADLINE_S, own_children, wait_for
 
 from errors import ServiceUnavailable
 from fleet import heartbeat, provision
@@ -46,7 +46,7 @@ def test_a_run_that_finds_nothing_starts_its_own_and_leaves_nothing(
     nowhere: str, tmp_path: Path
 ) -> None:
     notices: list[str] = []
-    before = set(psutil.Process().children(recursive=True))
+    before = own_children()
     with provision.provision(
         "auto", None, include=None, noise_dir=None, notice=notices.append, log=tmp_path / "log"
     ) as (client, url):
@@ -54,7 +54,7 @@ def test_a_run_that_finds_nothing_starts_its_own_and_leaves_nothing(
         wait_for(
             lambda: sum(beat.num_workers for beat in heartbeat.fresh(client)) == cores, "workers"
         )
-        started = set(psutil.Process().children(recursive=True)) - before
+        started = own_children() - before
         assert len(started) == cores + 2
     assert [line for line in notices if f"started {cores} workers" in line] == notices
     assert not any(process.is_running() for process in started)
