@@ -113,6 +113,19 @@ def test_a_restart_never_costs_what_was_found(restarts: str, run_seed: int) -> N
         assert populations == sorted(populations)
 
 
+def test_a_short_descent_ends_at_its_limit() -> None:
+    es = among_basins("bipop", 1)
+    told, generation = [0], 0
+    while len(told) < 4:
+        matrix = candidates(es, generation)
+        figures = es.tell(generation, rastrigin(matrix)[:, None])
+        told[-1] += len(matrix)
+        told += [0] * (int(figures["search/restarts"]) + 1 - len(told))
+        generation += 1
+    _, large, small, _ = told
+    assert large / 2 <= small < large / 2 + 6  # where that ends depends on the population
+
+
 def test_without_restarts_the_same_search_stays_where_it_is() -> None:
     es = among_basins("none", 1)
     first = pycma(es)

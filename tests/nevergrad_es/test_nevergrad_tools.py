@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +54,19 @@ def test_ten_generations_of_a_run_on_sphere_improve(
     assert float(outcome.final_fitness_v.mean()) > fitness[0] + 0.25 * abs(fitness[0])
 
 
-def threads_end() -> bool:
-    """Whether this thread is alone again, within seconds."""
-    gc.collect()
-    deadline_s = time.monotonic() + 10
-    while threading.active_count() > 1 and time.monotonic() < deadline_s:
-        time.sleep(0.01)
-    return threading.active_count() == 1
+@pytest.fixture
+def threads_end() -> Callable[[], bool]:
+    """Whether what this test started is gone, within seconds; other tests' Ray has threads too."""
+    before = set(threading.enumerate())
+
+    def ended() -> bool:
+        gc.collect()
+        deadline_s = time.monotonic() + 10
+        while set(threading.enumerate()) - before and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        return not set(threading.enumerate()) - before
+
+    return ended
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,9 @@ def test_any_tool_runs_in_silence(
 
 
 @pytest.mark.parametrize("tool", ["SQP", "Powell", "NelderMead", "ChainMetaModelPowell"])
-def test_a_tool_with_a_thread_of_its_own_takes_it_along_when_it_goes(tool: str) -> None:
+def test_a_tool_with_a_thread_of_its_own_takes_it_along_when_it_goes(
+    tool: str, threads_end: Callable[[], bool]
+) -> None:
     es = search(tool, pop_size=1, budget=40)
     advance(es, 0, 30)
     resumed = search(tool, pop_size=1, budget=40)
@@ -122,7 +131,11 @@ REFUSED = [
 
 @pytest.mark.parametrize(("tool", "options", "message"), REFUSED)
 def test_what_cannot_run_says_why_in_one_line_and_leaves_nothing(
-    tool: str, options: dict[str, Any], message: str, capfd: pytest.CaptureFixture[str]
+    tool: str,
+    options: dict[str, Any],
+    message: str,
+    capfd: pytest.CaptureFixture[str],
+    threads_end: Callable[[], bool],
 ) -> None:
     with pytest.raises(ConfigError, match=message) as refusal:
         search(tool, pop_size=4, options=options)
