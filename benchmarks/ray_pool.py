@@ -4,7 +4,8 @@
 run, so that a busy machine slows all alike. A turn is whole generations of the same search, asked,
 evaluated and told. The plain loop asks, has Ray run one task for each candidate, waits for all of
 them and tells; each task builds the environment and the policy (in torch, where it is a network)
-anew.
+anew. ``overlap`` is the Ray pool with the next generation open while one completes, which a loop in
+lock-step cannot have.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import click
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rollouts import NOISE_SEED, SETTINGS, Setting, experiment_of, state_of
+from rollouts import NOISE_SEED, RUN_UID, SETTINGS, Setting, experiment_of
 
 from env import registry
 from env.spec import EnvSpec
+from es.openai_es import OpenAIES
 from fleet.actors.cluster import connected
 from fleet.connection import connect
 from fleet.evaluation.guarded_evaluator import GuardedEvaluator
@@ -34,22 +36,24 @@ from fleet.provision import local_workers, num_cores
 from fleet.serial_pool import SerialPool
 from fleet.server.redis_server import RedisServer
 from policy.actor import build_actor, network_between
+from policy.parameters import initial_theta
 from policy.spec import PolicySpec
 from search.arithmetic import use_one_thread
 from search.candidates import write_candidate
 from search.evaluator import Evaluator
-from search.messages import Experiment, Generation
+from search.messages import Experiment, SeedRule
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 from search.protocol import Pool
 from search.run_state import RunState
 from search.seeds import rollout_seeds
+from search.settings import LoopSettings
 
 WALK = "OpenSimWalk2D-v0"
 CASES = {
     "lander": SETTINGS["LunarLanderContinuous-v3"]._replace(
         policy=PolicySpec("linear", ()), num_validation=0
     ),
-    "walk2d": SETTINGS[WALK]._replace(pop_size=8),
+    "walk2d": SETTINGS[WALK]._replace(pop_size=8, max_steps=120),
 }
 TARGETS = {"lander": 3.0, "walk2d": 1.15}
 PLAIN = "plain loop"
@@ -79,7 +83,7 @@ def shown(case: str, rates: Mapping[str, list[float]]) -> None:
         ratio = statistics.median(a / b for a, b in zip(found, rates[PLAIN], strict=True))
         target = f"target >= {TARGETS[case]}" if name == "ray" else ""
         rate = statistics.median(found)
-        print(f"{case:10}{name:12}{rate:12,.0f}{ratio:8.2f} x plain  {target}", flush=True)
+        print(f"{case:10}{name:14}{rate:12,.0f}{ratio:8.2f} x plain  {target}", flush=True)
     print(f"{'':10}load {os.getloadavg()[0]:.1f}")
 
 
@@ -89,7 +93,6 @@ def measured(setting: Setting, cores: int, rounds: int, seconds: float) -> dict[
         noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
         contenders = dict(contenders_of(stack, setting, noise, cores))
         for turn in contenders.values():
-            turn(0.0)
             turn(0.0)
         rates: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
@@ -107,7 +110,8 @@ def contenders_of(
     experiment = experiment_of(setting, noise.spec)
     pool: Pool = RayPool(experiment, workers=cores)
     stack.callback(pool.shutdown)
-    yield "ray", turn_of(setting, noise, in_pool(pool))
+    yield "ray", in_pool(search(setting, noise), pool)
+    yield "ray, overlap", in_pool(search(setting, noise, overlap=1), pool)
 
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     server = stack.enter_context(RedisServer())
@@ -116,12 +120,32 @@ def contenders_of(
     stack.enter_context(local_workers(cores, server.url, log=folder / "log"))
     pool = RedisPool(client, experiment)
     stack.callback(pool.shutdown)
-    yield "redis", turn_of(setting, noise, in_pool(pool))
+    yield "redis", in_pool(search(setting, noise), pool)
 
     evaluator = serial_evaluator(experiment, noise)
     stack.callback(evaluator.close)
-    yield "serial", turn_of(setting, noise, in_pool(SerialPool(evaluator)))
-    yield PLAIN, turn_of(setting, noise, in_lock_step(setting, noise))
+    yield "serial", in_pool(search(setting, noise), SerialPool(evaluator))
+    yield PLAIN, in_lock_step(search(setting, noise), setting, noise)
+
+
+def search(setting: Setting, noise: NoiseTable, overlap: int = 0) -> RunState:
+    """OpenAI-ES that hardly learns, so that its episodes stay of one kind: uneven, as in a run."""
+    env = registry.make(setting.env)
+    theta = initial_theta(setting.policy, env.observation_space, env.action_space, seed=1)
+    env.close()
+    strategy = OpenAIES(
+        theta, noise, run_seed=1, pop_size=setting.pop_size, sigma=0.1, lr=1e-6, optimizer="adam"
+    )
+    settings = LoopSettings(
+        run_uid=RUN_UID,
+        seeds=SeedRule(1),
+        num_generations=10**6,
+        num_validation=0,
+        num_final=0,
+        max_ep_length=setting.max_steps,
+        overlap=overlap,
+    )
+    return RunState(strategy, settings, None)
 
 
 def serial_evaluator(experiment: Experiment, noise: NoiseTable) -> Evaluator | GuardedEvaluator:
@@ -131,63 +155,60 @@ def serial_evaluator(experiment: Experiment, noise: NoiseTable) -> Evaluator | G
     return Evaluator(experiment, noise)
 
 
-Evaluate = Callable[[Generation], tuple[NDArray[np.float64], int]]
-"""Fitness by rollout, and simulator steps in all."""
-
-
-def turn_of(setting: Setting, noise: NoiseTable, evaluate: Evaluate) -> Turn:
-    """A search of its own, of which each turn goes on where the last one stopped."""
-    state: RunState = state_of(setting, noise)
+def in_pool(state: RunState, pool: Pool) -> Turn:
+    """A search in a pool of ours, of which each turn goes on where the last one stopped."""
 
     def turn(seconds: float) -> float:
         num_steps, started_s = 0, time.perf_counter()
-        while num_steps == 0 or time.perf_counter() - started_s < seconds:
-            (opened,) = state.ask_due()
-            fitness_r, steps = evaluate(opened.generation)
-            state.tell(opened, fitness_r.reshape(-1, opened.generation.num_episodes))
-            num_steps += steps
-        return num_steps / (time.perf_counter() - started_s)
+        while True:
+            if num_steps == 0 or time.perf_counter() - started_s < seconds:
+                for opened in state.ask_due():
+                    pool.open(opened.generation)
+            elif not state.open:  # what is left of an overlap belongs to this turn
+                return num_steps / (time.perf_counter() - started_s)
+            oldest = state.open[0]
+            while not oldest.is_complete:
+                num_steps += taken(state, pool)
+            pool.close(oldest.generation.number)
+            state.tell(oldest, oldest.fitness_ce())
 
     return turn
 
 
-def in_pool(pool: Pool) -> Evaluate:
-    """Evaluate in a pool of ours."""
-
-    def evaluate(generation: Generation) -> tuple[NDArray[np.float64], int]:
-        fitness_r = np.full(generation.num_rollouts, np.nan)
-        steps = 0
-        pool.open(generation)
-        while np.isnan(fitness_r).any():
-            for batch in pool.results(1.0):
-                for record in batch.records:
-                    assert record.status == "ok", record.error
-                    fitness_r[record.rollout] = record.fitness
-                    steps += record.length
-        pool.close(generation.number)
-        return fitness_r, steps
-
-    return evaluate
+def taken(state: RunState, pool: Pool) -> int:
+    """Put what has come to its place; its simulator steps."""
+    num_steps = 0
+    for batch in pool.results(1.0):
+        for opened in state.open:
+            if opened.digest == batch.digest:
+                opened.add(batch)
+        num_steps += sum(record.length for record in batch.records)
+    return num_steps
 
 
-def in_lock_step(setting: Setting, noise: NoiseTable) -> Evaluate:
-    """Evaluate as a first program over Ray does: a task for each, and wait for the last."""
+def in_lock_step(state: RunState, setting: Setting, noise: NoiseTable) -> Turn:
+    """The search as a first program over Ray has it: a task for each, and wait for the last."""
     import ray
 
     task = ray.remote(num_cpus=1)(rebuilt_and_run)
     spec = msgspec.msgpack.encode((setting.env, setting.policy))
 
-    def evaluate(generation: Generation) -> tuple[NDArray[np.float64], int]:
-        theta = np.empty_like(generation.candidates.theta)
-        calls = []
-        for candidate in range(generation.num_candidates):
-            write_candidate(generation.candidates, candidate, noise, theta)
-            seed = rollout_seeds(generation, candidate).env
-            calls.append(task.remote(spec, theta.copy(), seed, setting.max_steps))
-        results = ray.get(calls)
-        return np.array([fitness for fitness, _ in results]), sum(steps for _, steps in results)
+    def turn(seconds: float) -> float:
+        num_steps, started_s = 0, time.perf_counter()
+        while num_steps == 0 or time.perf_counter() - started_s < seconds:
+            (opened,) = state.ask_due()
+            generation, calls = opened.generation, []
+            for candidate in range(generation.num_candidates):
+                theta = np.empty_like(generation.candidates.theta)
+                write_candidate(generation.candidates, candidate, noise, theta)
+                seed = rollout_seeds(generation, candidate).env
+                calls.append(task.remote(spec, theta, seed, setting.max_steps))
+            results = ray.get(calls)
+            state.tell(opened, np.array([[fitness] for fitness, _ in results]))
+            num_steps += sum(steps for _, steps in results)
+        return num_steps / (time.perf_counter() - started_s)
 
-    return evaluate
+    return turn
 
 
 def rebuilt_and_run(
