@@ -35,6 +35,7 @@ from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
 from fleet.serial_pool import SerialPool
 from fleet.server.redis_server import RedisServer
+from policy.actions import action_decoder
 from policy.actor import build_actor, network_between
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
@@ -53,7 +54,7 @@ CASES = {
     "lander": SETTINGS["LunarLanderContinuous-v3"]._replace(
         policy=PolicySpec("linear", ()), num_validation=0
     ),
-    "walk2d": SETTINGS[WALK]._replace(pop_size=8, max_steps=120),
+    "walk2d": SETTINGS[WALK]._replace(policy=PolicySpec(), pop_size=16, max_steps=1000),
 }
 TARGETS = {"lander": 3.0, "walk2d": 1.15}
 PLAIN = "plain loop"
@@ -230,9 +231,7 @@ def rebuilt_and_run(
     return fitness, steps
 
 
-def rebuilt_policy(
-    spec: PolicySpec, env: Any, theta: NDArray[np.float32]
-) -> Callable[[Any], NDArray[Any]]:
+def rebuilt_policy(spec: PolicySpec, env: Any, theta: NDArray[np.float32]) -> Callable[[Any], Any]:
     """The policy in torch where it is a network, called with one observation at a time."""
     if spec.network == "reflex":
         actor = build_actor(spec, env.observation_space, env.action_space)
@@ -241,16 +240,15 @@ def rebuilt_policy(
         return actor.act
     import torch
 
-    from policy.torch_network import TorchNetwork
+    from policy.torch_network import TorchNetwork, load_theta
 
     module = TorchNetwork(network_between(spec, env.observation_space, env.action_space))
-    torch.nn.utils.vector_to_parameters(torch.from_numpy(theta), module.parameters())
-    low, high = env.action_space.low, env.action_space.high
+    load_theta(module, torch.from_numpy(theta))
+    _, to_action = action_decoder(env.action_space, within_one=False)
 
-    def act(observation: Any) -> NDArray[Any]:
+    def act(observation: Any) -> Any:
         with torch.no_grad():
-            action: NDArray[Any] = module(torch.from_numpy(np.asarray(observation))).numpy()
-        return np.clip(action, low, high)
+            return to_action(module(torch.as_tensor(observation, dtype=torch.float32)).numpy())
 
     return act
 
