@@ -53,9 +53,11 @@ def test_a_run_leaves_its_result_metrics_and_checkpoints(tmp_path: Path) -> None
     assert result["rollouts"] == 12 * (20 + 1)
     rows = rows_of(runs / "1")
     assert [row["generation"] for row in rows] == list(range(12))
-    # The sphere does not go anywhere, and nothing is audited unless one asks for it.
-    audits = {"fleet/audited", "fleet/disagreed", "fleet/unaudited"}
-    expected = set(METRICS) - {"episode/distance_m"} - audits
+    # The sphere does not go anywhere, nothing is audited unless one asks for it, and this search
+    # has a gradient and nothing to say of steps.
+    others = {"fleet/audited", "fleet/disagreed", "fleet/unaudited", "episode/distance_m"}
+    others |= {name for name in METRICS if name.startswith("search/")}
+    expected = set(METRICS) - others
     assert all(expected <= set(row["metrics"]) for row in rows)
     kept = {path.name for path in (runs / "1" / "checkpoints").glob("*.npz")}
     assert {f"generation_{number:06d}.npz" for number in (0, 4, 8, 12)} <= kept
