@@ -41,6 +41,8 @@ class MemoryWatch:
                 with suppress(psutil.Error):
                     memory = psutil.Process(pid).memory_info()
                     rss_mb = memory.rss / _MB
+                    if not rss_mb:  # it has ended, and nobody has asked for its code
+                        continue
                     own_mb = rss_mb - memory.shared / _MB
                     self._samples.setdefault(part, []).append((elapsed_s, own_mb, rss_mb))
                     file.write(f"{elapsed_s:.1f},{part},{pid},{own_mb:.3f},{rss_mb:.3f}\n")
