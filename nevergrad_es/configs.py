@@ -22,7 +22,7 @@ _OTHERWISE: dict[str, NamedConfig] = {
     ),
     "walk": NamedConfig(
         "The 2019 model in 2D walks by 37 parameters of a reflex controller, all ones at first. "
-        "Six minutes on two cores: a walk of 10 s, 193 to 197 (two seeds of three).",
+        "Six minutes on two cores: a walk of 10 s, 193 to 197 (three seeds of four).",
         {"pop_size": 12, "sigma": 0.1, "max_ep_length": 1000},
     ),
     "walk3d": NamedConfig(
