@@ -13,7 +13,7 @@ DEFAULTS: dict[str, Any] = {"tool": "CMA", "pool": "ray", "pop_size": 20, "sigma
 _OTHERWISE: dict[str, NamedConfig] = {
     "lander": NamedConfig(
         "LunarLanderContinuous-v3 by a linear policy and CMA-ES: 261 over 100 test episodes after "
-        "under a million steps (two seeds).",
+        "800,000 steps (two seeds), but 196 to 228 after two million (three): untuned.",
         {"pop_size": 40, "sigma": 0.5, "num_generations": 1000},
     ),
     "sphere": NamedConfig(
