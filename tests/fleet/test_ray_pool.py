@@ -73,16 +73,6 @@ def world(tmp_path_factory: pytest.TempPathFactory, local_ray: None) -> Iterator
         yield World(folder, noise)
 
 
-def waiting_in(folder: Path) -> int:
-    """The process that waits in the accident called ``wait``."""
-
-    def waiting() -> list[Path]:
-        return list(folder.glob("waiting-*"))
-
-    (path,) = wait_for(waiting, "a rollout to wait")
-    return int(path.name.removeprefix("waiting-"))
-
-
 def actor_of(child: int) -> psutil.Process:
     """The actor whose guarded process this is."""
     actor = psutil.Process(child).parent()
@@ -98,12 +88,16 @@ def told(answers: dict[int, RolloutRecord]) -> dict[int, Any]:
 def at_the_accident(
     folder: Path, act: Callable[[int], None]
 ) -> Callable[[dict[int, RolloutRecord]], None]:
-    """Called again and again, does ``act`` once: to the process that waits, as soon as one does."""
+    """Called again and again, does ``act`` once: to a process that waits in the accident ``wait``.
+
+    Both signs of a pair meet the accident, so two may be waiting.
+    """
     done: list[int] = []
 
     def look(_answers: dict[int, RolloutRecord]) -> None:
-        if not done and list(folder.glob("waiting-*")):
-            done.append(waiting_in(folder))
+        waiting = sorted(folder.glob("waiting-*"))
+        if waiting and not done:
+            done.append(int(waiting[0].name.removeprefix("waiting-")))
             act(done[0])
 
     return look
