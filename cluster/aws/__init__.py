@@ -1,0 +1,1 @@
+"""Clusters on AWS: an account's settings, launch, inventory, end."""

@@ -1,0 +1,1 @@
+"""Clusters whose machines are process groups of this one."""
