@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -16,6 +16,9 @@ Say = Callable[[str], None]
 
 Archives = dict[str, Path]
 """Local files by the sha256 that a spec names them by."""
+
+Secrets = Mapping[str, str]
+"""What the user gives the machines that nobody else may see, by `Platform.secret`'s names."""
 
 
 class MachineState(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,8 +111,10 @@ class Provider(Protocol):
     def plan(self, spec: ClusterSpec) -> Plan:
         """What `launch` would make; nothing is created."""
 
-    def launch(self, spec: ClusterSpec, archives: Archives, say: Say) -> None:
-        """Make the cluster. An error, or Ctrl-C, half-way removes what was made."""
+    def launch(self, spec: ClusterSpec, archives: Archives, secrets: Secrets, say: Say) -> None:
+        """Make the cluster; its Redis passwords are made here. An error, or Ctrl-C, half-way
+        removes what was made.
+        """
 
     def clusters(self, owner: str | None) -> list[ClusterState]:
         """Every cluster there is, by name; of one owner, or of everybody (None)."""
