@@ -6,7 +6,8 @@ Keys are relative to the cluster's own place::
     head.json                      HeadAddress; written by the head when its Redis answers
     progress.json                  Progress; written by the head every few seconds
     ended.json                     Ended; written by the head when the run has ended, and why
-    runs/<id>/...                  the run's directory, as `es/experiment.py` makes it
+    runs/<id>/...                  the run's directory, as `es/experiment.py` makes it, but its log
+                                   in pieces; see `cluster.machine.run_files`
 
 Archives (``source/<sha256>.tar.gz`` and the like) lie beside the clusters' places: one for all that
 use the same content.
