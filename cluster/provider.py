@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 import msgspec
 
 from cluster.spec import ClusterSpec
-from cluster.store import Progress
+from cluster.store import Ended, Progress
 
 Say = Callable[[str], None]
 """Tells the user a line of progress."""
@@ -50,10 +50,13 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         name, key, owner: see `ClusterSpec`.
-        state: a word: ``starting``, ``running``, ``ended``, ``half-launched``, ``ending``.
+        state: a word: ``starting``, ``running``, ``ending``, ``ended``, ``half-launched``,
+            ``stopped`` (its head is gone and nobody brings it back), ``killed`` (only its runs are
+            kept, for `fetch`).
         spec: None where launch did not come far enough to write it.
         machines: those that are there, the head first.
         progress: None before the head first spoke.
+        ended: how the run ended; None: it did not.
         usd: cost so far, estimated.
     """
 
@@ -64,6 +67,7 @@ class ClusterState(msgspec.Struct, frozen=True, kw_only=True):
     spec: ClusterSpec | None = None
     machines: tuple[MachineState, ...] = ()
     progress: Progress | None = None
+    ended: Ended | None = None
     usd: float = 0.0
 
     @property
