@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
@@ -69,6 +70,9 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
 
 
+Why = Literal["completed", "failed", "budget", "max_hours", "killed"]
+
+
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """The run's end.
 
@@ -80,7 +84,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     time_s: float
-    why: Literal["completed", "failed", "budget", "max_hours", "killed"]
+    why: Why
     exit_code: int | None = None
     note: str = ""
 
@@ -158,10 +162,15 @@ class FolderStore:
 
     def entries(self, prefix: str = "") -> Iterator[Entry]:
         """See `Store.entries`."""
-        for path in sorted(self._folder.rglob("*")):
-            key = path.relative_to(self._folder).as_posix()
-            if key.startswith(prefix) and path.is_file() and not path.name.startswith(".aside-"):
-                yield Entry(key, path.stat().st_size)
+        found = []
+        for folder, _, names in os.walk(self._folder):
+            paths = (Path(folder, name) for name in names if not name.startswith(".aside-"))
+            for path in paths:
+                key = path.relative_to(self._folder).as_posix()
+                if key.startswith(prefix):
+                    with suppress(FileNotFoundError):  # others write here too
+                        found.append(Entry(key, path.stat().st_size))
+        yield from sorted(found)
 
     def delete(self, prefix: str) -> None:
         """See `Store.delete`."""

@@ -7,6 +7,8 @@
         secrets/NAME                  0600
         source/  include/             our code and the user's folder, unpacked
         wanted.json                   how many worker machines there are to be
+        launched                      there when launch came to its end
+        lock                          held by who changes it
         machines/head/                and worker-0, worker-1, ...
             machine.json              MachineSettings
             leader.json               its first process
@@ -16,10 +18,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -133,6 +137,45 @@ class ClusterFolder:
     def store(self) -> FolderStore:
         """What its machines share; made where it is missing."""
         return FolderStore(self.store_path)
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether launch came to its end, and kill did not."""
+        return (self.path / "launched").exists()
+
+    def mark_launched(self) -> None:
+        """Say that launch came to its end."""
+        (self.path / "launched").touch()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One command changes a cluster at a time; the others wait."""
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"cluster {self.key} cannot be changed ({error.strerror}): is it still there?"
+            ) from None
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    @property
+    def is_being_changed(self) -> bool:
+        """Whether some command has it locked."""
+        try:
+            lock = os.open(self.path / "lock", os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
 
     @property
     def spec(self) -> ClusterSpec | None:

@@ -1,0 +1,107 @@
+"""A cluster's runs brought home: each a directory ``runs/<id>`` that the other commands can use."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from cluster.machine.run_files import download_run, stored_runs
+from cluster.store import Store
+from errors import ResourceExhausted
+
+ORIGIN = "cluster.json"
+"""In a directory that was fetched: where it is from."""
+
+_LOG = "journal/log"
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a directory is from.
+
+    Attributes:
+        cluster: the key of the cluster.
+        run_id: the run's number there.
+        log_bytes: length of its journal when it came; a longer one has been gone on with here.
+    """
+
+    cluster: str
+    run_id: int
+    log_bytes: int
+
+
+def fetch_runs(store: Store, key: str, folder: Path) -> list[Path]:
+    """Bring every run in a cluster's ``store`` to ``folder``, under free numbers.
+
+    A run that was fetched before comes to its old place, unless it has been gone on with there.
+
+    Args:
+        store: the cluster's.
+        key: the cluster's.
+        folder: made where it is missing.
+
+    Returns:
+        The runs' directories, in the order of their numbers there.
+
+    Raises:
+        ServiceUnavailable: the store cannot be reached.
+        ResourceExhausted: ``folder`` cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [_fetch(store, key, run_id, folder) for run_id in stored_runs(store)]
+    except OSError as error:
+        raise ResourceExhausted(
+            f"{folder} cannot be written to ({error.strerror}): name another with --runs_dir"
+        ) from None
+
+
+def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
+    aside = folder / f".{key}-{run_id}"
+    shutil.rmtree(aside, ignore_errors=True)
+    download_run(store, run_id, aside)
+    origin = Origin(cluster=key, run_id=run_id, log_bytes=_log_bytes(aside))
+    (aside / ORIGIN).write_bytes(msgspec.json.encode(origin))
+    place = _place(origin, folder)
+    if place is None:
+        place = _free(folder)
+    else:
+        shutil.rmtree(place)
+    aside.rename(place)
+    return place
+
+
+def _place(origin: Origin, folder: Path) -> Path | None:
+    """Where this run came to before; None: nowhere, or it was gone on with there."""
+    for path in sorted(folder.glob(f"*/{ORIGIN}")):
+        try:
+            earlier = msgspec.json.decode(path.read_bytes(), type=Origin)
+        except (OSError, msgspec.DecodeError):
+            continue
+        is_same = (earlier.cluster, earlier.run_id) == (origin.cluster, origin.run_id)
+        is_run = path.parent.name.isdecimal()  # and not one that comes just now
+        if is_same and is_run and _log_bytes(path.parent) == earlier.log_bytes:
+            return path.parent
+    return None
+
+
+def _free(folder: Path) -> Path:
+    """An empty directory under the next number, claimed by making it."""
+    numbers = (int(name) for name in os.listdir(folder) if name.isdecimal())  # noqa: PTH208
+    number = max(numbers, default=0) + 1
+    while True:
+        try:
+            (folder / str(number)).mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder / str(number)
+
+
+def _log_bytes(directory: Path) -> int:
+    try:
+        return (directory / _LOG).stat().st_size
+    except OSError:
+        return 0
