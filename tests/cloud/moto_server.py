@@ -1,0 +1,99 @@
+"""AWS's control plane as moto knows it, over HTTP: to commands on this machine, and to guests."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.moto_api._internal.models import moto_api_backend
+from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from werkzeug.serving import BaseWSGIServer, make_server
+
+REGION = "eu-west-1"
+LOOPBACK = "127.0.0.1"
+ACCOUNT = DEFAULT_ACCOUNT_ID
+
+
+class Moto:
+    """One moto behind as many sockets as there are networks it must be reached from.
+
+    Everything it knew before is forgotten when it starts.
+    """
+
+    def __init__(self) -> None:
+        # It would read several thousand images, of which nobody here has any use.
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        self._app = DomainDispatcherApplication(create_backend_app)
+        self._servers: list[tuple[BaseWSGIServer, threading.Thread]] = []
+        self.endpoint = self.serve(listening(LOOPBACK))
+        moto_api_backend.reset()
+
+    def serve(self, listener: socket.socket) -> str:
+        """Answer on this socket too; the URL there. The socket is moto's from now on."""
+        host, port = listener.getsockname()[:2]
+        server = make_server(
+            host,
+            port,
+            self._app,
+            threaded=True,
+            request_handler=_Quiet,
+            fd=listener.fileno(),
+        )
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        self._servers.append((server, thread))
+        listener.close()  # werkzeug has a duplicate of its own
+        return f"http://{host}:{port}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client for a test's own questions."""
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"mode": "standard", "max_attempts": 5}),
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a command on this machine needs to take it for AWS, and for nothing real."""
+        ours = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
+        return {
+            **ours,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def close(self) -> None:
+        """Answer no more."""
+        for server, thread in self._servers:
+            server.shutdown()
+            thread.join()
+            server.server_close()
+        self._servers.clear()
+
+
+def listening(address: str, port: int = 0) -> socket.socket:
+    """A TCP socket that listens there; port 0: a free one."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, port))
+    listener.listen(128)
+    return listener
+
+
+class _Quiet(MotoRequestHandler):  # type: ignore[misc]
+    def log_request(self, *_words: Any) -> None:
+        """A request is nobody's news."""

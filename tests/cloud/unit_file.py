@@ -1,0 +1,187 @@
+"""Unit files of systemd's, as far as a guest's stand-in goes; what it does not know it refuses."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+_SPANS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 0.001, "min": 60.0, "m": 60.0, "h": 3600.0}
+_ENDINGS = {"no", "always", "on-failure", "on-success", "on-abnormal"}
+_TYPES = {"simple", "exec", "oneshot"}
+_KILL_MODES = {"control-group", "mixed", "process"}
+
+# Said of a service without which it behaves the same here, but for how it is confined.
+_NO_MATTER = {
+    "Unit": {"Description", "Documentation", "After", "Before", "Wants", "Requires"},
+    "Install": {"WantedBy", "Alias"},
+    "Service": {
+        "LimitNOFILE", "LimitCORE", "LimitNPROC", "TasksMax", "Nice", "OOMScoreAdjust", "OOMPolicy",
+        "NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices",
+        "ProtectKernelTunables", "ProtectKernelModules", "ProtectControlGroups",
+        "ProtectKernelLogs", "ProtectClock", "ProtectHostname", "RestrictSUIDSGID",
+        "RestrictRealtime", "RestrictNamespaces", "RestrictAddressFamilies", "LockPersonality",
+        "SystemCallArchitectures", "SystemCallFilter", "CapabilityBoundingSet",
+        "AmbientCapabilities", "ReadWritePaths", "Group", "MemoryDenyWriteExecute", "ProtectProc",
+        "SyslogIdentifier", "TimeoutStartSec", "SendSIGKILL", "MemoryMax", "MemoryHigh",
+    },
+}  # fmt: skip
+
+
+class UnitError(Exception):
+    """A unit that is not there, or that says what the stand-in does not know."""
+
+
+@dataclass
+class Unit:
+    """A service."""
+
+    name: str
+    kind: str = "simple"
+    commands: list[list[str]] = field(default_factory=list)
+    before: list[list[str]] = field(default_factory=list)
+    after: list[list[str]] = field(default_factory=list)
+    user: str = ""
+    folder: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
+    environment_files: list[str] = field(default_factory=list)
+    restart: str = "no"
+    restart_s: float = 0.1
+    never_restart_after: set[int] = field(default_factory=set)
+    success: set[int] = field(default_factory=set)
+    stop_s: float = 90.0
+    kill_mode: str = "control-group"
+    kill_signal: str = "SIGTERM"
+    remains: bool = False
+    made_folders: list[str] = field(default_factory=list)
+    output: str = "journal"
+    error: str = ""
+    starts_at_most: int = 5
+    starts_within_s: float = 10.0
+    umask: int = 0o022
+    wanted_by: list[str] = field(default_factory=list)
+    required_path: str = ""
+
+
+def read_unit(name: str, folders: tuple[Path, ...]) -> Unit:
+    """The service of that name, from the first folder that has it.
+
+    Raises:
+        UnitError: none has, or it cannot be done justice.
+    """
+    name = name if "." in name else f"{name}.service"
+    for folder in folders:
+        if (folder / name).is_file():
+            return parse_unit(name, (folder / name).read_text())
+    raise UnitError(f"Unit {name} not found.")
+
+
+def parse_unit(name: str, text: str) -> Unit:
+    """The service that a unit file describes."""
+    unit, section = Unit(name), ""
+    for line in text.replace("\\\n", " ").splitlines():
+        line = line.strip()
+        if not line or line[0] in "#;":
+            continue
+        if line.startswith("["):
+            section = line.strip("[]")
+            continue
+        key, _, value = line.partition("=")
+        key, value = key.strip(), value.strip()
+        if not _said(unit, section, key, value) and key not in _NO_MATTER.get(section, ()):
+            raise UnitError(f"{name}: the stand-in for systemd does not know {section}.{key}")
+    for value, known in ((unit.kind, _TYPES), (unit.kill_mode, _KILL_MODES)):
+        if value not in known:
+            raise UnitError(f"{name}: the stand-in for systemd does not know {value}")
+    if unit.restart not in _ENDINGS or not unit.commands:
+        raise UnitError(f"{name}: Restart={unit.restart} ExecStart={unit.commands}")
+    return unit
+
+
+def _said(unit: Unit, section: str, key: str, value: str) -> bool:
+    """Take a line's meaning over; False: it has none here."""
+    texts = {
+        "Service.Type": "kind", "Service.User": "user", "Service.WorkingDirectory": "folder",
+        "Service.Restart": "restart", "Service.KillMode": "kill_mode",
+        "Service.KillSignal": "kill_signal", "Service.StandardOutput": "output",
+        "Service.StandardError": "error", "Unit.ConditionPathExists": "required_path",
+    }  # fmt: skip
+    spans = {
+        "Service.RestartSec": "restart_s", "Service.TimeoutStopSec": "stop_s",
+        "Unit.StartLimitIntervalSec": "starts_within_s",
+    }  # fmt: skip
+    commands = {
+        "Service.ExecStart": unit.commands, "Service.ExecStartPre": unit.before,
+        "Service.ExecStopPost": unit.after,
+    }  # fmt: skip
+    codes = {
+        "Service.RestartPreventExitStatus": unit.never_restart_after,
+        "Service.SuccessExitStatus": unit.success,
+    }
+    made = {
+        "Service.RuntimeDirectory": "/run", "Service.StateDirectory": "/var/lib",
+        "Service.LogsDirectory": "/var/log", "Service.CacheDirectory": "/var/cache",
+    }  # fmt: skip
+    name = f"{section}.{key}"
+    if name in texts:
+        setattr(unit, texts[name], value)
+    elif name in spans:
+        setattr(unit, spans[name], _seconds(value))
+    elif name in commands:
+        commands[name].append(shlex.split(value))
+    elif name in codes:
+        codes[name].update(_code(word) for word in value.split())
+    elif name in made:
+        unit.made_folders += [f"{made[name]}/{word}" for word in value.split()]
+    elif name == "Service.Environment":
+        unit.environment.update(_pairs(shlex.split(value)))
+    elif name == "Service.EnvironmentFile":
+        unit.environment_files.append(value)
+    elif name == "Service.RemainAfterExit":
+        unit.remains = value in {"yes", "true", "1"}
+    elif name == "Service.UMask":
+        unit.umask = int(value, 8)
+    elif name == "Unit.StartLimitBurst":
+        unit.starts_at_most = int(value)
+    else:
+        if name == "Install.WantedBy":
+            unit.wanted_by += value.split()
+        return False
+    return True
+
+
+def read_environment(unit: Unit) -> dict[str, str]:
+    """What a unit adds to the environment, files too.
+
+    Raises:
+        UnitError: a file that it needs is not there.
+    """
+    found = dict(unit.environment)
+    for name in unit.environment_files:
+        path = Path(name.removeprefix("-"))
+        if path.is_file():
+            lines = [line.strip() for line in path.read_text().splitlines()]
+            said = [line for line in lines if line and not line.startswith("#")]
+            found.update(_pairs([" ".join(shlex.split(line)) for line in said]))
+        elif not name.startswith("-"):
+            raise UnitError(f"{unit.name}: {path} is not there")
+    return found
+
+
+def _pairs(words: list[str]) -> dict[str, str]:
+    return {key: value for key, _, value in (word.partition("=") for word in words)}
+
+
+def _seconds(text: str) -> float:
+    if text == "infinity":
+        return float("inf")
+    found = re.findall(r"([0-9.]+)\s*([a-z]*)", text)
+    if not found or any(unit not in _SPANS_S for _, unit in found):
+        raise UnitError(f"{text!r} is no span of time that the stand-in knows")
+    return sum(float(number) * _SPANS_S[unit] for number, unit in found)
+
+
+def _code(word: str) -> int:
+    return int(word) if word.isdecimal() else -int(getattr(signal, word))
