@@ -23,6 +23,7 @@ class MachineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         log_group: where what it says goes.
         work_dir: folder for runs, logs, and what is fetched.
         redis_port: of the head's Redis.
+        include: folder with the user's own modules, unpacked; empty: there is none.
     """
 
     provider: Literal["aws", "local"]
@@ -35,6 +36,7 @@ class MachineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     group: str = ""
     log_group: str = ""
     redis_port: int = 6379
+    include: str = ""
 
 
 class Notice(NamedTuple):
@@ -52,7 +54,9 @@ class Notice(NamedTuple):
 class Platform(Protocol):
     """The provider, from one of its machines."""
 
-    store: Store
+    @property
+    def store(self) -> Store:
+        """The cluster's files."""
 
     def name(self) -> str:
         """What this machine is called."""

@@ -1,0 +1,126 @@
+"""The head's thread that speaks with the store: the run goes there, and how it stands."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from cluster.machine.machine_program import say
+from cluster.machine.platform import Platform
+from cluster.machine.run_files import RunUploader
+from cluster.machine.run_progress import newest_run, progress_of
+from cluster.store import HEAD_KEY, PROGRESS_KEY, HeadAddress
+from errors import EsError
+
+UPLOAD_EVERY_S = 30.0
+PROGRESS_EVERY_S = 10.0
+_LEAST_S = 2.0
+_TICK_S = 0.5
+_AGAIN_S = 5.0
+
+
+class Reporter:
+    """Has the store know the run, from `start` to `finish`, whatever the store does meanwhile.
+
+    A run goes there within seconds of each new generation, and twice a minute. Make another for
+    another session of the experiment; see `RunUploader`.
+
+    Attributes:
+        usd: what the cluster has cost, as last heard; None: nothing is paid for.
+        is_superseded: another head has taken over, and the store is its own from then on.
+    """
+
+    def __init__(self, platform: Platform, runs_dir: Path, address: HeadAddress) -> None:
+        self._platform = platform
+        self._runs_dir = runs_dir
+        self._address = address
+        self._uploader: tuple[Path, RunUploader] | None = None
+        self._finishing = threading.Event()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
+        self._seen: tuple[Path | None, int] = (None, 0)
+        self._trouble = ""
+        self.usd: float | None = None
+        self.is_superseded = False
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def finish(self, patience_s: float) -> bool:
+        """Carry everything there for the last time; whether that could be done by then."""
+        self._finishing.set()
+        return self._done.wait(patience_s)
+
+    def _run(self) -> None:
+        uploaded_s = reported_s = tried_s = float("-inf")
+        while not self._finishing.wait(_TICK_S):
+            now_s = time.monotonic()
+            try:
+                if now_s - reported_s >= PROGRESS_EVERY_S:
+                    self._report()
+                    reported_s = now_s
+                wait_s = _AGAIN_S if self._trouble else _LEAST_S
+                is_due = self._is_news() or now_s - uploaded_s >= UPLOAD_EVERY_S
+                if is_due and now_s - tried_s >= wait_s and not self.is_superseded:
+                    tried_s = now_s
+                    self._upload()
+                    uploaded_s = now_s
+                self._trouble = ""
+            except EsError as error:
+                self._complain(str(error))
+            except Exception as error:  # the run must not be lost for a defect of ours here
+                self._complain(f"{type(error).__name__}: {error}")
+        self._finish()
+
+    def _finish(self) -> None:
+        while not self.is_superseded:
+            try:
+                self._upload(everything=True)
+                self._report()
+                break
+            except Exception as error:
+                self._complain(str(error))
+                time.sleep(_TICK_S)
+        self._done.set()
+
+    def _complain(self, line: str) -> None:
+        if line != self._trouble:
+            self._trouble = line
+            say(f"the run cannot be kept in the store at present: {line}; trying again")
+
+    def _is_news(self) -> bool:
+        """Whether a generation has been written down since the last look."""
+        directory = newest_run(self._runs_dir)
+        try:
+            size = (directory / "metrics.jsonl").stat().st_size if directory is not None else 0
+        except FileNotFoundError:
+            size = 0
+        return (directory, size) != self._seen
+
+    def _upload(self, *, everything: bool = False) -> None:
+        directory = newest_run(self._runs_dir)
+        if directory is None:
+            return
+        if self._uploader is None or self._uploader[0] != directory:
+            self._uploader = directory, RunUploader(self._platform.store, directory)
+        try:
+            size = (directory / "metrics.jsonl").stat().st_size
+        except FileNotFoundError:
+            size = 0
+        self._uploader[1].upload(everything=everything)
+        self._seen = directory, size
+
+    def _report(self) -> None:
+        data = self._platform.store.get(HEAD_KEY)
+        if data is not None:
+            there = msgspec.json.decode(data, type=HeadAddress)
+            self.is_superseded = there.since_s > self._address.since_s
+        if self.is_superseded:
+            return
+        self.usd = self._platform.usd_so_far()
+        progress = progress_of(newest_run(self._runs_dir), self.usd)
+        self._platform.store.put(PROGRESS_KEY, msgspec.json.encode(progress))
