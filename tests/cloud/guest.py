@@ -24,6 +24,7 @@ from typing import Any
 
 from guest_disk import GuestDisk, empty
 from guest_requests import STAND_INS, answer
+from relocated import lay_out, relocated
 from services import Service, append_to, marked
 from stand_in import DEFAULT_SOCKET, SOCKET
 from unit_file import UnitError, read_unit
@@ -86,16 +87,14 @@ class Guest:
         path = _PATH if self.plan.is_apart else f"{self.root}/bin:{os.environ['PATH']}"
         ours = {"PATH": path, "LANG": "C.UTF-8", GUEST_MARK: self.plan.name}
         if not self.plan.is_apart:
-            ours |= {SOCKET: str(self._socket_path), "HOME": str(self.root / "root")}
+            ours |= {SOCKET: self._socket_name, "HOME": str(self.root / "root")}
             ours |= {"TMPDIR": str(self.root / "tmp"), "XDG_RUNTIME_DIR": str(self.root / "run")}
         return {**ours, **self.plan.environment}
 
     def boot(self) -> None:
         """Make the disk and start."""
         self._make_disk() if self.plan.is_apart else self._make_folders()
-        self._socket_path.unlink(missing_ok=True)
-        self._listener.bind(str(self._socket_path))
-        self._socket_path.chmod(0o666)
+        self._listener.bind(f"\0{self._socket_name}")
         self._listener.listen(16)
         self.say("booted")
         self._run_user_data()
@@ -135,11 +134,14 @@ class Guest:
         if known is not None and known.phase != "inactive":
             return known
         folders = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
-        unit = read_unit(name, tuple(self.root / folder for folder in folders))
+        unit = read_unit(name, tuple(self.root / folder for folder in folders), self._meant)
         apart = self.plan.is_apart
         service = Service(unit, self.environment, self._logs / "journal.log", may_change_user=apart)
         self.services[name] = service
         return service
+
+    def _meant(self, text: str) -> str:
+        return text if self.plan.is_apart else relocated(text, self.root)
 
     def note(self, text: str) -> None:
         """A line in the journal."""
@@ -147,9 +149,8 @@ class Guest:
             journal.write(f"{text}\n".encode())
 
     @property
-    def _socket_path(self) -> Path:
-        # A unix socket's path may be 107 bytes long.
-        return Path(DEFAULT_SOCKET if self.plan.is_apart else f"/tmp/{self.plan.name}.sock")
+    def _socket_name(self) -> str:
+        return DEFAULT_SOCKET if self.plan.is_apart else f"guest-{self.plan.name}"
 
     def _make_disk(self) -> None:
         logs = Path(self.plan.folder) / "log"
@@ -169,8 +170,7 @@ class Guest:
         disk.enter()
 
     def _make_folders(self) -> None:
-        for name in ("bin", "root", "tmp", "run", "var/log", "etc/systemd/system"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        lay_out(self.root, self.plan.interpreter, self.plan.shown)
         stand_in = Path(__file__).with_name("stand_in.py").read_text()
         for where in STAND_INS:
             path = self.root / "bin" / Path(where).name
@@ -186,6 +186,8 @@ class Guest:
             return
         script = self.root / "var/lib/cloud/instance/scripts/part-001"
         script.parent.mkdir(parents=True)
+        if not self.plan.is_apart:
+            data = relocated(data.decode(), self.root).encode()
         script.write_bytes(data)
         script.chmod(0o700)
         with append_to(self._logs / "cloud-init-output.log") as output:

@@ -24,6 +24,9 @@ from services import marked
 GATEWAY = "198.18.0.1"
 """Where moto is for guests: an address that no VPC has."""
 
+LOOPBACK_PORT = 16925
+"""Of the metadata service, where a machine is an address of this one's loopback."""
+
 _GUEST = Path(__file__).with_name("guest.py")
 _APART = ("unshare", "--net", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child")
 _PATIENCE_S = 60.0
@@ -117,6 +120,11 @@ class Machine:
         return self._process.poll() is None
 
     @property
+    def metadata_url(self) -> str:
+        """Where it is told of itself."""
+        return f"http://{ADDRESS}" if self._bridge else f"http://{self.address}:{LOOPBACK_PORT}"
+
+    @property
     def init_pid(self) -> int:
         """Its first process', as this machine counts; 0: gone."""
         if self._bridge is None:
@@ -132,6 +140,10 @@ class Machine:
         path = folder / name
         return path.read_text(errors="replace") if path.is_file() else ""
 
+    def path(self, inner: str) -> str:
+        """Where `run` finds what the guest has at that path."""
+        return inner if self._bridge else f"{self.folder}/root{inner}"
+
     def story(self) -> str:
         """All its logs, for whoever reads of a failure."""
         folder = self.folder / ("log" if self._bridge else "root/var/log")
@@ -146,7 +158,8 @@ class Machine:
         Raises:
             subprocess.CalledProcessError: it fails.
         """
-        prefix: list[str] = []
+        # Where it has no place of its own, nothing leads to it but its address.
+        prefix = []
         if self._bridge is not None:
             prefix = ["nsenter", f"--target={self.init_pid}", "--all", "--root", "--wd=/"]
         done = subprocess.run(
@@ -209,7 +222,7 @@ class Machine:
 
     def _wired(self) -> Any:
         if self._bridge is None:
-            return listening(self.address)
+            return listening(self.address, LOOPBACK_PORT)
         deadline_s = time.monotonic() + _PATIENCE_S
         own, its = Path("/proc/self/ns/net"), Path(f"/proc/{self._process.pid}/ns/net")
         while its.stat().st_ino == own.stat().st_ino:

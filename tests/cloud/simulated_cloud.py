@@ -20,7 +20,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from guest import Plan
-from machines import GATEWAY, Bridge, Machine
+from machines import GATEWAY, LOOPBACK_PORT, Bridge, Machine
 from metadata_service import Metadata
 from moto_server import ACCOUNT, REGION, Moto, listening
 from network_space import why_no_namespaces
@@ -147,14 +147,19 @@ class SimulatedCloud:
         name = instance["InstanceId"]
         address = instance["PrivateIpAddress"]
         if self._bridge is None:
-            address = f"127.0.1.{len(self.machines) + 1}"
+            # Others who test here at the same time have others.
+            net = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}"
+            address = f"{net}.{len(self.machines) + 1}"
         template = self._template(instance)
+        environment = {"AWS_ENDPOINT_URL": self._inner_endpoint, **self._environment}
+        if self._bridge is None:
+            environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://{address}:{LOOPBACK_PORT}"
         data = self._ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
         plan = Plan(
             name=name,
             folder=str(self.folder / name),
             user_data=data["UserData"].get("Value") or template.get("UserData", ""),
-            environment={"AWS_ENDPOINT_URL": self._inner_endpoint, **self._environment},
+            environment=environment,
             interpreter=os.path.realpath(sys.executable),
             status=-1,
             is_apart=self.is_apart,

@@ -2,12 +2,16 @@
 # User data that starts a tiny program: it answers on a port with what its guest is called, and
 # goes to the first guest's, if it is told of one.
 set -eu
-echo "set up as $(id -un) in $(pwd)"
+echo "set up in $(pwd)"
 apt-get update -qq && apt-get install -y tiny-package
 mkdir -p /opt/tiny /etc/tiny
-echo "$(hostname)" > /etc/tiny/name
-echo "$(hostname)" > /tmp/tiny-was-here
-echo "$(hostname)" > /dev/shm/tiny-was-here
+metadata=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}/latest
+life='X-aws-ec2-metadata-token-ttl-seconds: 60'
+token=$(curl -sf -X PUT -H "$life" "$metadata/api/token")
+curl -sf -H "X-aws-ec2-metadata-token: $token" "$metadata/meta-data/local-ipv4" > /etc/tiny/address
+for place in /etc/tiny/name /tmp/tiny-was-here /dev/shm/tiny-was-here; do
+    cat /etc/tiny/address > "$place"
+done
 cat > /opt/tiny/answer.py <<'END'
 import http.server, os, pathlib, signal, subprocess, sys
 signal.signal(signal.SIGTERM, lambda *_: (print("told to end", flush=True), sys.exit(0)))
@@ -20,8 +24,9 @@ class Answer(http.server.BaseHTTPRequestHandler):
         subprocess.Popen(["shutdown", "-h", "now"] if self.path == "/off" else ["true"])
         if self.path == "/die": os.kill(os.getpid(), signal.SIGKILL)
     def log_message(self, *words): pass
-print(f"{os.environ['TINY']} as {os.getuid()}", flush=True)
-http.server.HTTPServer(("", 8000), Answer).serve_forever()
+print(os.environ["TINY"], "runs", flush=True)
+address = pathlib.Path("/etc/tiny/address").read_text()
+http.server.HTTPServer((address, 8000), Answer).serve_forever()
 END
 cat > /etc/systemd/system/tiny.service <<'END'
 [Unit]

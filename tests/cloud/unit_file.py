@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,8 +66,13 @@ class Unit:
     required_path: str = ""
 
 
-def read_unit(name: str, folders: tuple[Path, ...]) -> Unit:
+def read_unit(name: str, folders: tuple[Path, ...], meant: Callable[[str], str]) -> Unit:
     """The service of that name, from the first folder that has it.
+
+    Args:
+        name: with or without its ending.
+        folders: where units are.
+        meant: given a unit's text, how it is to be understood.
 
     Raises:
         UnitError: none has, or it cannot be done justice.
@@ -74,7 +80,7 @@ def read_unit(name: str, folders: tuple[Path, ...]) -> Unit:
     name = name if "." in name else f"{name}.service"
     for folder in folders:
         if (folder / name).is_file():
-            return parse_unit(name, (folder / name).read_text())
+            return parse_unit(name, meant((folder / name).read_text()))
     raise UnitError(f"Unit {name} not found.")
 
 
