@@ -130,6 +130,9 @@ class Provider(Protocol):
             ConfigError: there is none (close names are named), or there are two.
         """
 
+    def notes(self, cluster: ClusterState) -> list[str]:
+        """Why something does not come or is not there, a line each; nothing if all is well."""
+
     def log(
         self, cluster: ClusterState, worker: int | None, lines: int, follow: bool
     ) -> Iterator[LogLine]:

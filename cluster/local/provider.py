@@ -106,6 +106,12 @@ class LocalProvider:
             raise ConfigError(f"no cluster {name} on this machine{did_you_mean(name, names)}")
         return found[0]
 
+    def notes(self, cluster: ClusterState) -> list[str]:
+        """See `Provider.notes`."""
+        gone = [machine.name for machine in cluster.machines if machine.state == "gone"]
+        again = f"`resize {cluster.name} {self._folder(cluster).wanted}` starts it again"
+        return [f"{name} has gone: {again}" for name in gone]
+
     def log(
         self, cluster: ClusterState, worker: int | None, lines: int, follow: bool
     ) -> Iterator[LogLine]:
@@ -130,8 +136,8 @@ class LocalProvider:
         with folder.locked():
             if not folder.is_launched or has_ended(folder):
                 raise ConfigError(
-                    f"{cluster.name} has ended: launch another; load_from=RUN begins with its "
-                    "parameters, once they were fetched"
+                    f"{cluster.name} has ended: launch another, or fetch its run and go on with "
+                    "that here, by resume=ID"
                 )
             folder.wanted = size
             let_go(folder, size)
@@ -149,7 +155,7 @@ class LocalProvider:
             return self._left(folder)
         with folder.locked():
             machines = self._at_work(folder)
-            say(f"ending {_count(len(machines), 'machine')} of {cluster.name}")
+            say(f"ending {_count(len(machines_at_work(folder.path)), 'machine')}")
             end(machines, _PATIENCE_S)
             has_run = bool(stored_runs(folder.store))
             if has_run and not has_ended(folder):

@@ -1,0 +1,1 @@
+"""What ``cluster/launch.py`` and ``cluster/manage.py`` are made of."""

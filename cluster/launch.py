@@ -1,0 +1,164 @@
+"""Launch a cluster: ``python cluster/launch.py launch --size=5 --config='walk lr=0.02'``.
+
+A head that searches and worker machines that evaluate, on AWS, or with ``--provider=local`` on this
+machine. ``cluster/manage.py`` shows and ends what was launched.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cluster.commands.desk import Desk, say
+from cluster.commands.launching import launch
+from cluster.commands.options import LAUNCH, option
+from cluster.local.folders import home_folder
+from cluster.source import pack_include, pack_source
+from errors import ConfigError, EsError, did_you_mean
+
+ROOT = Path(__file__).resolve().parents[1]
+
+_OF_THE_CLUSTER = ("redis_url", "runs_dir", "include", "pool", "workers", "local", "use_ray")
+
+
+def make_desk() -> Desk:
+    """Where we are: variables, folder, home, code."""
+    return Desk(os.environ, Path.cwd(), home_folder(), ROOT, checked_words)
+
+
+def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:
+    """``words`` as they stand after ``with`` on the head, settings files written out.
+
+    Raises:
+        ConfigError: the experiment would not take them.
+    """
+    if experiment == "evaluate":
+        if not words:
+            raise ConfigError(
+                "--experiment=evaluate needs --config='RUN OPTIONS', as env/evaluate.py"
+            )
+        return words
+    # Not at the top: they bring numpy.
+    from nevergrad_es.configs import NAMED_CONFIGS as NEVERGRADS
+    from search.configs import NAMED_CONFIGS as OURS
+    from search.run_config import parse_config
+
+    known = OURS if experiment == "es" else NEVERGRADS
+    checked: list[str] = []
+    values: dict[str, Any] = {}
+    for word in words:
+        name, is_given, text = word.partition("=")
+        if is_given:
+            _check_place(name, text)
+            top, dot, _ = name.partition(".")
+            values[top] = {} if dot else _value(text)
+            checked.append(word)
+        elif word in known:
+            values |= known[word].options
+            checked.append(word)
+        elif word.endswith((".yml", ".yaml", ".json")):
+            written_out = _settings_file(Path(word))
+            values |= written_out
+            checked += [f"{key}={value!r}" for key, value in written_out.items()]
+        else:
+            raise ConfigError(f"unknown config {word!r}{did_you_mean(word, known)}")
+    parse_config(values)
+    return checked
+
+
+def _check_place(name: str, text: str) -> None:
+    if name in _OF_THE_CLUSTER:
+        raise ConfigError(f"{name}= is the cluster's to say: leave it out (--include for modules)")
+    if name == "resume" or (name == "load_from" and text.isdecimal()):
+        raise ConfigError(
+            f"{name}={text} is a run of this machine, which the cluster does not have: begin with "
+            "load_from=FILE.json, a gait of examples/gaits"
+        )
+
+
+def _settings_file(path: Path) -> dict[str, Any]:
+    """It stays here, so its settings are written out."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text())  # JSON is YAML
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected names and values")
+    for name, value in values.items():
+        _check_place(str(name), str(value))
+    return values
+
+
+def _value(text: str) -> Any:
+    """As Sacred understands it: Python's literals, else text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Launch a cluster, on AWS or on this machine."""
+
+
+@cli.command("launch")
+@LAUNCH
+def launch_command(**options: Any) -> None:
+    """Bring up a head and worker machines that train.
+
+    Says what would be made and what that costs, and asks. Ctrl-C, or an error half-way, removes
+    what was made. All ends itself with the run, after --max_hours, or when --budget_usd is spent.
+
+    Every option may also be in cluster.toml or in a variable: WALKING_ES_SIZE=5.
+    """
+    launch(make_desk(), options)
+
+
+@cli.command("compress")
+@option("--include", type=click.Path(path_type=Path), help="A folder of your own, likewise.")
+@option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(),
+        help="Folder to write to.  [default: this one]")  # fmt: skip
+def compress(include: Path | None, out: Path) -> None:
+    """Write the archive of our code that launch would carry to machines, named by its sha256."""
+    archives = [pack_source(ROOT, out)]
+    if include is not None:
+        archives.append(pack_include(include, out))
+    for archive in archives:
+        size_kb = archive.path.stat().st_size / 1000
+        click.echo(f"{archive.path}: {len(archive.names)} files, {size_kb:.0f} kB")
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line."""
+    run(cli)
+
+
+def run(commands: click.Group) -> None:
+    """Run a group of commands; an error of ours is one line, and Ctrl-C no error."""
+    try:
+        code = commands.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        say("stopped")
+        sys.exit(130)
+    except EsError as error:
+        say(f"error: {error}")
+        sys.exit(error.exit_code)
+    except BrokenPipeError:  # whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,45 @@
+"""See clusters and be rid of them: ``python cluster/manage.py list``, ``tail NAME``, ``kill NAME``.
+
+What ``cluster/launch.py`` made is found again by its tags (AWS) or its folder (this machine):
+nothing is kept here between two commands.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from cluster.commands.managing import add_commands
+from cluster.commands.options import LAUNCH, option
+from cluster.commands.sweeping import sweep
+from cluster.launch import make_desk, run
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """See clusters, change them, bring their runs home, end them."""
+
+
+@cli.command("sweep")
+@option("--over", multiple=True, required=True, metavar="NAME=VALUE,...",
+        help="A config option and its values; several times: every combination.")  # fmt: skip
+@LAUNCH
+def sweep_command(over: tuple[str, ...], **options: Any) -> None:
+    """Launch the same for several seeds or values: --over seed=1,2,3.
+
+    Each gets a cluster of its own, NAME-1, NAME-2 and on; all else is as for launch.
+    """
+    sweep(make_desk(), over, options)
+
+
+add_commands(cli, make_desk)
+
+
+def main() -> None:
+    """Run the command; an error of ours is one line."""
+    run(cli)
+
+
+if __name__ == "__main__":
+    main()
