@@ -105,16 +105,44 @@ def moto_server() -> Iterator[str]:
         server.stop()
 
 
-def count_calls(aws: Aws, before: Callable[[int, str], None]) -> list[str]:
-    """Have ``before(k, operation)`` called ahead of the k-th call, from 0, of clients made later.
+class Calls:
+    """Counts calls, and has one of them end in an error of choice.
 
-    Returns the list that operations are added to. What ``before`` raises, the caller gets.
+    Attributes:
+        made: operations in the order of their calls.
     """
-    calls: list[str] = []
 
-    def counted(model: Any, **_rest: Any) -> None:
-        calls.append(model.name)
-        before(len(calls) - 1, model.name)
+    def __init__(self) -> None:
+        self.made: list[str] = []
+        self._at: int | None = None
+        self._error: BaseException | None = None
 
-    aws.session.events.register("before-call", counted)
-    return calls
+    def cut_after(self, number: int, error: BaseException) -> None:
+        """From now on count anew; the call of that ``number``, from 0, is made, and its answer is
+        lost: ``error`` comes instead, once.
+        """
+        self.made.clear()
+        self._at, self._error = number, error
+
+    def after(self, model: Any, **_rest: Any) -> None:
+        """For boto3."""
+        self.made.append(model.name)
+        if self._error is not None and len(self.made) - 1 == self._at:
+            error, self._error = self._error, None
+            raise error
+
+
+_CLIENTS = ("ec2", "autoscaling", "s3", "iam", "ssm", "logs", "pricing", "quotas")
+
+
+@contextmanager
+def called(aws: Aws, event: str, handler: Callable[..., None]) -> Iterator[None]:
+    """Have ``handler`` called at an event of boto3's (``before-call.ec2.RunInstances``)."""
+    emitters = [getattr(aws, name).meta.events for name in _CLIENTS]
+    for emitter in emitters:
+        emitter.register(event, handler)
+    try:
+        yield
+    finally:
+        for emitter in emitters:
+            emitter.unregister(event, handler)
