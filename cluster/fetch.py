@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,10 @@ from errors import ResourceExhausted
 ORIGIN = "cluster.json"
 """In a directory that was fetched: where it is from."""
 
+_CONFIG = "config.json"
 _LOG = "journal/log"
+_AT_HOME = {"redis_url": None, "workers": "auto"}
+"""Instead of the cluster's: a run that is gone on with here finds or starts its own."""
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,12 +62,39 @@ def fetch_runs(store: Store, key: str, folder: Path) -> list[Path]:
         ) from None
 
 
+def included(directory: Path) -> str | None:
+    """The folder of the user's own modules that a run names, where it was; None: it needs none."""
+    try:
+        config = msgspec.json.decode((directory / _CONFIG).read_bytes())
+        folder: str | None = config.get("include")
+    except (OSError, msgspec.DecodeError, AttributeError):
+        return None
+    return folder
+
+
+def include_from(directory: Path, include: Path) -> None:
+    """Have a run find the user's own modules in ``include`` from now on."""
+    _change_config(directory, {"include": str(include.expanduser().absolute())})
+
+
+def _change_config(directory: Path, changes: dict[str, str | None]) -> None:
+    path = directory / _CONFIG
+    try:
+        config = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except (OSError, msgspec.DecodeError):  # it did not come so far
+        return
+    known = {name: value for name, value in changes.items() if name in config}
+    written = msgspec.json.encode({**config, **known})
+    path.write_bytes(msgspec.json.format(written, indent=2) + b"\n")
+
+
 def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
     aside = folder / f".{key}-{run_id}"
     shutil.rmtree(aside, ignore_errors=True)
     download_run(store, run_id, aside)
     origin = Origin(cluster=key, run_id=run_id, log_bytes=_log_bytes(aside))
     (aside / ORIGIN).write_bytes(msgspec.json.encode(origin))
+    _change_config(aside, _AT_HOME)
     place = _place(origin, folder)
     if place is None:
         place = _free(folder)

@@ -13,6 +13,7 @@ from cluster.commands import tables
 from cluster.commands.desk import Desk, confirm, say
 from cluster.commands.launching import what_it_does
 from cluster.commands.options import PLACE, YES, option
+from cluster.fetch import include_from, included
 from cluster.provider import ClusterState, Provider
 from errors import ConfigError, EsError, ServiceUnavailable
 
@@ -107,15 +108,27 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @group.command()
     @NAME
     @PLACE
-    @option("--runs_dir", type=click.Path(path_type=Path, file_okay=False), default=_FETCHED,
-            show_default=True, help="Where to.")  # fmt: skip
-    def fetch(name: str, runs_dir: Path, **options: Any) -> None:
+    @option(
+        "--runs_dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=_FETCHED,
+        show_default=True,
+        help="Where to.",
+    )
+    @option("--include", type=click.Path(path_type=Path, exists=True, file_okay=False),
+            help="Where your own modules are here, for a run that has some.")  # fmt: skip
+    def fetch(name: str, runs_dir: Path, include: Path | None, **options: Any) -> None:
         """Bring a cluster's runs home, while it is at work or afterwards."""
         provider, state = found(name, options)
         paths = provider.fetch(state, runs_dir)
         if not paths:
             raise ConfigError(f"{state.name} has no run yet: wait for its first generation")
         for path in paths:
+            needs = included(path)
+            if needs and include is not None:
+                include_from(path, include)
+            elif needs and not Path(needs).is_dir():
+                say(f"{path} has modules of yours: fetch it with --include FOLDER to go on with it")
             click.echo(f"{path}: python env/render.py {path.name}")
 
     @group.command()

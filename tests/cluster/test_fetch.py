@@ -1,0 +1,87 @@
+"""A cluster's runs brought home, and what of the cluster they forget."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cluster.fetch import fetch_runs, include_from, included
+from cluster.machine.run_files import RunUploader
+from cluster.store import FolderStore
+from errors import ResourceExhausted
+
+KEY = "oak-12345678"
+
+
+@pytest.fixture
+def there(tmp_path: Path) -> Path:
+    """A run on the head, in the store too."""
+    run = tmp_path / "there" / "1"
+    (run / "journal").mkdir(parents=True)
+    (run / "journal" / "log").write_bytes(b"records")
+    (run / "journal" / "snapshot-000000001").write_bytes(b"state")
+    config = {"lr": 0.1, "redis_url": "redis://10.0.0.5", "workers": 0, "include": "/opt/include"}
+    (run / "config.json").write_text(json.dumps(config))
+    RunUploader(FolderStore(tmp_path / "store"), run).upload()
+    return run
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def store(tmp_path: Path, there: Path) -> FolderStore:
+    return FolderStore(tmp_path / "store")
+
+
+def test_a_run_comes_under_the_next_number_and_forgets_the_clusters_redis(
+    store: FolderStore, runs: Path
+) -> None:
+    (runs / "7").mkdir(parents=True)
+    assert fetch_runs(store, KEY, runs) == [runs / "8"]
+    assert (runs / "8" / "journal" / "log").read_bytes() == b"records"
+    config = json.loads((runs / "8" / "config.json").read_text())
+    assert (config["lr"], config["redis_url"], config["workers"]) == (0.1, None, "auto")
+    assert not list(runs.glob(".*"))
+
+
+def test_it_comes_to_the_same_place_again_with_what_is_new(
+    store: FolderStore, runs: Path, there: Path
+) -> None:
+    assert fetch_runs(store, KEY, runs) == [runs / "1"]
+    (there / "journal" / "log").write_bytes(b"records and more")
+    RunUploader(store, there).upload()
+    assert fetch_runs(store, KEY, runs) == [runs / "1"]
+    assert (runs / "1" / "journal" / "log").read_bytes() == b"records and more"
+    assert fetch_runs(store, "elm-12345678", runs) == [runs / "2"]
+
+
+def test_a_run_that_was_gone_on_with_here_is_not_written_over(
+    store: FolderStore, runs: Path
+) -> None:
+    fetch_runs(store, KEY, runs)
+    (runs / "1" / "journal" / "log").write_bytes(b"records of ours")
+    assert fetch_runs(store, KEY, runs) == [runs / "2"]
+    assert (runs / "1" / "journal" / "log").read_bytes() == b"records of ours"
+    assert fetch_runs(store, KEY, runs) == [runs / "2"]
+
+
+def test_the_users_modules_are_where_they_are_here(store: FolderStore, runs: Path) -> None:
+    (run,) = fetch_runs(store, KEY, runs)
+    assert included(run) == "/opt/include"
+    include_from(run, runs)
+    assert included(run) == str(runs)
+
+
+def test_a_cluster_without_a_run_brings_nothing(tmp_path: Path, runs: Path) -> None:
+    assert fetch_runs(FolderStore(tmp_path / "other"), KEY, runs) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(store: FolderStore, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceExhausted, match=r"file/runs cannot be written to .*--runs_dir"):
+        fetch_runs(store, KEY, tmp_path / "file" / "runs")
