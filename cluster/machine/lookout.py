@@ -16,6 +16,7 @@ from errors import EsError
 
 LOOK_EVERY_S = 5.0
 _KNOCK_S = 3.0
+_WAITING_S = 1.0
 
 
 class Lookout:
@@ -79,7 +80,8 @@ class Lookout:
                 self._complain(str(error))
             except Exception as error:  # nobody would look out any more
                 self._complain(f"{type(error).__name__}: {error}")
-            time.sleep(self._look_every_s)
+            # The head boots longer than its workers, who are paid for while they wait.
+            time.sleep(self._look_every_s if self.head is not None else _WAITING_S)
 
     def _follow_notices(self) -> None:
         while True:

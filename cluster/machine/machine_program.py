@@ -84,7 +84,10 @@ def read_settings(path: Path) -> MachineSettings:
 def platform_of(settings: MachineSettings) -> Platform:
     """Who provides this machine."""
     if settings.provider == "aws":
-        raise ConfigError("provider aws: this release's machines are of this computer only")
+        # Not at the top: a local cluster needs nothing of AWS.
+        from cluster.machine.aws_platform import aws_platform
+
+        return aws_platform(settings)
     from cluster.local.platform import LocalPlatform
 
     return LocalPlatform(settings)
