@@ -58,9 +58,7 @@ class Launch:
         Args:
             secrets: the user's own, by name; the Redis passwords are made here.
         """
-        key = f"{self._names.place}/{SPEC_KEY}"
-        content = msgspec.json.encode(self._spec)
-        self._aws.s3.put_object(Bucket=self._ground.bucket, Key=key, Body=content)
+        self._put_spec()
         self._make_log_group()
         self._keep_secrets(secrets)
         for role in ROLES:
@@ -71,6 +69,19 @@ class Launch:
         self._say(f"head {head} ({self._settings.head_type}) starts")
         self._make_group()
         self._say(f"{self._spec.size} worker machines are asked for")
+
+    def make_baking_head(self) -> str:
+        """Make a head alone, which installs everything and starts nothing; its instance's id."""
+        self._put_spec()
+        self._make_log_group()
+        self._make_role("head")
+        self._make_template("head", bakes=True)
+        return self._start_head()
+
+    def _put_spec(self) -> None:
+        key = f"{self._names.place}/{SPEC_KEY}"
+        content = msgspec.json.encode(self._spec)
+        self._aws.s3.put_object(Bucket=self._ground.bucket, Key=key, Body=content)
 
     def _make_log_group(self) -> None:
         name = self._names.log_group
@@ -103,12 +114,12 @@ class Launch:
         iam.create_instance_profile(InstanceProfileName=name, Path=IAM_PATH, Tags=tags)
         iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
-    def _make_template(self, role: Role) -> None:
+    def _make_template(self, role: Role, bakes: bool = False) -> None:
         self._aws.ec2.create_launch_template(
             LaunchTemplateName=self._names.of(role),
             ClientToken=self._token(f"{role}-template"),
             LaunchTemplateData=template_data(
-                self._spec, role, self._settings, self._ground, self._aws.region
+                self._spec, role, self._settings, self._ground, self._aws.region, bakes=bakes
             ),
             TagSpecifications=[
                 {"ResourceType": "launch-template", "Tags": tag_list(self._names.tags(role))}

@@ -8,7 +8,7 @@ from cluster.aws.image import Image
 from cluster.aws.names import Names, Role, tag_list
 from cluster.aws.network import REDIS_PORT
 from cluster.aws.settings import AwsSettings
-from cluster.aws.user_data import encoded, user_data
+from cluster.aws.user_data import bake_user_data, encoded, user_data
 from cluster.machine.platform import MachineSettings
 from cluster.spec import ClusterSpec
 
@@ -50,15 +50,23 @@ def machine_settings(spec: ClusterSpec, role: Role, bucket: str, region: str) ->
 
 
 def template_data(
-    spec: ClusterSpec, role: Role, settings: AwsSettings, ground: Ground, region: str
+    spec: ClusterSpec,
+    role: Role,
+    settings: AwsSettings,
+    ground: Ground,
+    region: str,
+    *,
+    bakes: bool = False,
 ) -> dict[str, Any]:
     """A launch template's content: as private as a machine can be, and ended when it shuts down.
+
+    ``bakes``: the machine is to become an image.
 
     Raises:
         ConfigError: the user data is too long.
     """
     names = Names(spec.key, spec.owner)
-    script = user_data(
+    script = (bake_user_data if bakes else user_data)(
         machine_settings(spec, role, ground.bucket, region), ground.boot, spec.ends_s
     )
     tags = tag_list(names.tags(role))

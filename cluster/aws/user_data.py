@@ -15,8 +15,8 @@ fetches the archives (``python3 /etc/walking-es/first_fetch.py MACHINE_JSON KEY 
 it too), enables its services, and returns 0. When it does not, the machine ends ten minutes later,
 so that its log can still be read.
 
-An image that is baked is started by `bake_user_data`, which gives `boot.sh` the word ``bake`` as a
-second argument: install everything, start nothing, return.
+A machine that is to become an image is told so by `bake_user_data`, which gives `boot.sh` the word
+``bake`` as a second argument: install everything, start nothing, return.
 """
 
 from __future__ import annotations
@@ -68,6 +68,24 @@ exit 1
 """
 
 
+_BAKES = """\
+said=failed
+if fetch 'boot/{boot}.sh' /opt/walking-es/boot.sh '{boot}' \\
+    && bash /opt/walking-es/boot.sh /etc/walking-es/machine.json bake; then
+  said=baked
+fi
+( echo "$said"; tail -n 40 {log} ) > /run/walking-es-said
+# What tells one machine from another must not be in an image.
+: > {log}
+truncate -s 0 /etc/machine-id
+sync
+fetch '{place}/{said}' /run/walking-es-said --put
+"""
+
+BAKE_KEY = "baked"
+"""In the store of a machine that is to become an image: how it went, and the end of its log."""
+
+
 def user_data(settings: MachineSettings, boot: str, ends_s: float) -> str:
     """The script for a machine of a cluster.
 
@@ -80,6 +98,13 @@ def user_data(settings: MachineSettings, boot: str, ends_s: float) -> str:
         ConfigError: it is longer than EC2 takes.
     """
     return _checked(_beginning(settings, ends_s) + _BOOTS.format(boot=boot))
+
+
+def bake_user_data(settings: MachineSettings, boot: str, ends_s: float) -> str:
+    """The script for a machine that is to become an image; arguments and errors as `user_data`."""
+    place = settings.store.removeprefix("s3://").partition("/")[2]
+    script = _BAKES.format(boot=boot, log=BOOT_LOG, place=place, said=BAKE_KEY)
+    return _checked(_beginning(settings, ends_s) + script)
 
 
 def _beginning(settings: MachineSettings, ends_s: float) -> str:
