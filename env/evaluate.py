@@ -22,7 +22,10 @@ from env import registry
 from env.gait_file import Gait, write_gait
 from env.subject import Subject, subject_of
 from errors import EsError, RunError, in_options
+from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
 from fleet.pools import Site, open_pool
+from fleet.security.access import NO_ACCESS, Access
+from fleet.security.find_access import find_access
 from policy.actor import build_actor
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
@@ -176,7 +179,8 @@ def _print(scores: Scores) -> None:
 )
 @click.option("--seed", type=click.IntRange(0), help="Of the test; the run's own by default.")
 @click.option("--pool", type=click.Choice(POOLS), default="redis", show_default=True)
-@click.option("--workers", type=click.IntRange(1), help="Processes; one a core by default.")
+@click.option("--workers", type=click.IntRange(0), help="To start; by default those there are.")
+@click.option("--redis_url", help="The head's Redis; also ES_REDIS_URL.")
 @click.option("--runs_dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--include", type=click.Path(path_type=Path), help="Folder of your own modules.")
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the policy as a gait file.")
@@ -190,6 +194,7 @@ def main(
     seed: int | None,
     pool: str,
     workers: int | None,
+    redis_url: str | None,
     runs_dir: Path,
     include: Path | None,
     save: Path | None,
@@ -199,13 +204,18 @@ def main(
     It is the run's closing test again, with as many episodes as are asked for. A gait file's
     episodes end where the environment ends them.
     """
-    site = Site(
-        pool,
-        log=Path(tempfile.gettempdir()) / f"es-evaluate-{os.getpid()}.log",
-        workers="auto" if workers is None else workers,
-        include=None if include is None else include.resolve(),
-    )
     try:
+        if redis_url is not None:
+            refuse_password_in(redis_url)
+        redis_url = redis_url or os.environ.get(URL_VARIABLE)
+        site = Site(
+            pool,
+            log=Path(tempfile.gettempdir()) / f"es-evaluate-{os.getpid()}.log",
+            workers="auto" if workers is None else workers,
+            redis_url=redis_url,
+            access=_access(pool, redis_url),
+            include=None if include is None else include.resolve(),
+        )
         subject = subject_of(run_id, gait_path, runs_dir, gen)
         test = test_of(subject, episodes, seed, max_ep_length)
         compared = by_controller(test.gait, controller, test.seed, site.include)
@@ -219,6 +229,13 @@ def main(
     except EsError as error:
         click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
+
+
+def _access(pool: str, redis_url: str | None) -> Access:
+    """To the Redis that was named, if there is one; nobody is asked about one that was not."""
+    if pool != "redis":
+        return NO_ACCESS
+    return find_access(redis_url or DEFAULT_URL, may_ask=redis_url is not None)
 
 
 def test_of(
