@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cluster.aws.commands import add_aws_commands
 from cluster.commands.managing import add_commands
 from cluster.commands.options import LAUNCH, option
 from cluster.commands.sweeping import sweep
@@ -26,14 +27,15 @@ def cli() -> None:
         help="A config option and its values; several times: every combination.")  # fmt: skip
 @LAUNCH
 def sweep_command(over: tuple[str, ...], **options: Any) -> None:
-    """Launch the same for several seeds or values: --over seed=1,2,3.
+    """Launch the same for several seeds or values.
 
-    Each gets a cluster of its own, NAME-1, NAME-2 and on; all else is as for launch.
+    --over seed=1,2,3 makes three clusters: NAME-1, NAME-2, NAME-3. All else is as for launch.
     """
     sweep(make_desk(), over, options)
 
 
 add_commands(cli, make_desk)
+add_aws_commands(cli, make_desk)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import Any
 
 import click
 
+from cluster.aws.remote import LOG, machine_of, ssh_words
 from cluster.commands import tables
 from cluster.commands.desk import Desk, confirm, say
 from cluster.commands.launching import what_it_does
 from cluster.commands.options import PLACE, YES, option
 from cluster.fetch import include_from, included
+from cluster.local.provider import LocalProvider
 from cluster.provider import ClusterState, Provider
 from errors import ConfigError, EsError, ServiceUnavailable
 
@@ -43,7 +46,7 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @option("--all", "with_killed", is_flag=True, help="Killed ones whose runs are kept, too.")
     @JSON
     def list_command(everybody: bool, with_killed: bool, as_json: bool, **options: Any) -> None:
-        """Show clusters: machines, workers, generation, fitness, dollars so far and per hour."""
+        """Show clusters, what they do and what they cost."""
         providers, owner = everywhere(options)
         states = [s for p in providers for s in p.clusters(None if everybody else owner)]
         states = [state for state in states if with_killed or state.state != "killed"]
@@ -86,10 +89,32 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
         show_default=True,
         help="So many that were said already.",
     )
-    @option("--no_follow", is_flag=True, help="And none that come.")  # fmt: skip
-    def tail(name: str, worker: int | None, lines: int, no_follow: bool, **options: Any) -> None:
-        """Follow what the head says, or a worker machine, until the cluster has ended."""
+    @option("--no_follow", is_flag=True, help="And none that come.")
+    @option("--ssh", "by_ssh", is_flag=True, help="AWS: by ssh, the older way.")
+    @option("--pem_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Private key for --ssh.")  # fmt: skip
+    def tail(
+        name: str,
+        worker: int | None,
+        lines: int,
+        no_follow: bool,
+        by_ssh: bool,
+        pem_file: Path | None,
+        **options: Any,
+    ) -> None:
+        """Follow what the head or a worker machine says.
+
+        It goes on until the cluster has ended. With --ssh it is read on the machine itself, which
+        needs --key_name at launch and --ssh_from at setup.
+        """
         provider, state = found(name, options)
+        if by_ssh:
+            if isinstance(provider, LocalProvider):
+                raise ConfigError(f"{state.name} is on this machine: leave --ssh out")
+            follow = [] if no_follow else ["-F"]
+            remote = ["sudo", "tail", "-n", str(lines), *follow, LOG]
+            command = ssh_words(machine_of(state, worker).address, pem_file, remote)
+            os.execvp(command[0], command)
         for line in provider.log(state, worker, lines, not no_follow):
             click.echo(line.text)
 
@@ -118,7 +143,7 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @option("--include", type=click.Path(path_type=Path, exists=True, file_okay=False),
             help="Where your own modules are here, for a run that has some.")  # fmt: skip
     def fetch(name: str, runs_dir: Path, include: Path | None, **options: Any) -> None:
-        """Bring a cluster's runs home, while it is at work or afterwards."""
+        """Bring a cluster's runs home, during and afterwards."""
         provider, state = found(name, options)
         paths = provider.fetch(state, runs_dir)
         if not paths:
@@ -137,9 +162,9 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @option("--all", "every", is_flag=True, help="Every cluster of yours.")
     @YES
     def kill(names: Sequence[str], every: bool, yes: bool, **options: Any) -> None:
-        """End clusters in whatever state they are, and wait until nothing of them is left.
+        """End clusters, whatever their state, and wait.
 
-        What their runs have come to is kept, for fetch.
+        It returns when nothing of them is left. What their runs have come to is kept, for fetch.
         """
         if bool(names) == every:
             raise ConfigError("say which: kill NAME, or kill --all")
@@ -160,7 +185,7 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @PLACE
     @option("--everybody", is_flag=True, help="Other owners' too.")
     def orphans(everybody: bool, **options: Any) -> None:
-        """Show what is ours and belongs to no cluster; that should be nothing."""
+        """Show what belongs to no cluster: nothing, mostly."""
         providers, owner = everywhere(options)
         lines = [line for p in providers for line in p.orphans(None if everybody else owner)]
         for line in lines:
@@ -172,7 +197,7 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
     @NAME
     @PLACE
     def cost(name: str, **options: Any) -> None:
-        """Show what a cluster has cost, costs an hour, and will cost at most."""
+        """Show what a cluster costs, and will at most."""
         _, state = found(name, options)
         for line in describe_cost(state, time.time()):
             click.echo(line)

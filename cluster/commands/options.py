@@ -26,7 +26,8 @@ def _with_hyphens(name: str) -> str:
     """The other spelling of ``--a_b``, or of the two of ``--a/--no_a``; empty: there is none."""
     yes, slash, no = name.partition("/")
     others = [one.replace("_", "-") if "_" in one else "" for one in (yes, no)]
-    return others[0] + slash + others[1] if any(others) else ""
+    # A blank: a name that begins with a slash would be one as on Windows.
+    return (others[0] or " ") + slash + others[1] if any(others) else ""
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:

@@ -1,0 +1,238 @@
+"""``cluster/launch.py``: what it takes, what it refuses, what it says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from cluster.commands.desk import Desk
+from cluster.commands.interruption import second_thoughts
+from cluster.commands.sweeping import combinations
+from cluster.launch import checked_words, cli
+from errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+OLDER = [
+    "--size=5",
+    "--workers_per_machine=8",
+    "--config=lander lr=0.01",
+    "--key_name=mine",
+    "--cluster_name=oak",
+    "--master_type=m5.large",
+    "--worker_type=c5.2xlarge",
+    "--owner=ada",
+    "--image_id=ami-0123456789abcdef0",
+    "--bucket_name=my-bucket",
+    "--worker_command=true",
+]
+"""Every option of the older system's launch."""
+
+OURS = [
+    "--experiment=nevergrad",
+    "--mongo_url=mongodb://host",
+    "--max_hours=2",
+    "--budget_usd=3",
+    "--keep",
+    "--no_keep",
+    "--on_demand",
+    "--spot",
+    "--on_demand_base=1",
+    "--max_price=0.3",
+    "--region=eu-central-1",
+    "--profile=mine",
+    "--subnet_ids=subnet-01234567,subnet-89abcdef",
+    "--volume_gb=40",
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings, clusters or credentials but those of the test."""
+    for name in list(os.environ):
+        if name.startswith(("WALKING_ES_", "AWS_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("WALKING_ES_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.chdir(tmp_path)
+
+
+def invoke(*words: str) -> Result:
+    return CliRunner().invoke(cli, ["launch", *words])
+
+
+def dry(*words: str) -> Result:
+    return invoke("--provider=local", "--dry_run", *words)
+
+
+def refused(result: Result) -> str:
+    assert isinstance(result.exception, ConfigError), result.output
+    text = str(result.exception)
+    assert "\n" not in text
+    return text
+
+
+def test_a_dry_run_says_what_would_be_made_and_makes_nothing(tmp_path: Path) -> None:
+    said = dry("--size=2", "--config=lander num_generations=20", "--cluster_name=oak").output
+    assert "oak: es lander num_generations=20" in said
+    assert "1 head and 2 worker machines of this machine" in said
+    assert "ends itself with its run, or after 24 h" in said
+    assert "costs nothing" in said
+    assert said.endswith("nothing was made\n")
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("spelling", [str, lambda word: word.replace("_", "-")])
+def test_every_option_is_taken_in_both_spellings(spelling: type[str]) -> None:
+    for words in (OLDER, OURS):
+        names = [word.partition("=")[0] for word in words]
+        given = [
+            spelling(name) + word[len(name) :] for name, word in zip(names, words, strict=True)
+        ]
+        result = dry(*given)
+        assert result.exception is None, result.output
+    assert "for AWS only, left aside here: region, profile, subnet_ids, spot" in result.output
+
+
+@pytest.mark.parametrize(
+    ("config", "why"),
+    [
+        ("landr", "unknown config 'landr'; did you mean lander"),
+        ("lander lrr=1", "unknown option 'lrr'; did you mean lr"),
+        ("lander lr=fast", "option lr: Expected `float`, got `str`"),
+        ("lander sigma=-1", "sigma"),
+        ("lander tool_option.elitist=True", "unknown option 'tool_option'"),
+        ("lander resume=3", "resume=3 is a run of this machine"),
+        ("lander load_from=3", "load_from=3 is a run of this machine"),
+        ("lander redis_url=redis://x", "redis_url= is the cluster's to say"),
+        ("missing.yml", r"missing\.yml cannot be read"),
+        ("lander 'lr=1", "no closing quotation"),
+    ],
+)
+def test_a_config_that_no_experiment_takes_is_refused_at_once(config: str, why: str) -> None:
+    text = refused(dry(f"--config={config}"))
+    with pytest.raises(ConfigError, match=why):
+        raise ConfigError(text)
+
+
+def test_a_settings_file_stays_here_and_its_settings_travel(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("lr: 0.1\nhidden_sizes: [8, 8]\nnetwork: linear\n")
+    assert checked_words("es", ["lander", "mine.yml", "seed=3"]) == [
+        "lander",
+        "lr=0.1",
+        "hidden_sizes=[8, 8]",
+        "network='linear'",
+        "seed=3",
+    ]
+
+
+def test_nevergrads_configs_and_evaluations_are_taken_as_they_are() -> None:
+    words = ["walk", "tool=TwoPointsDE", "tool_options.x=1"]
+    assert checked_words("nevergrad", words) == words
+    assert checked_words("evaluate", ["12", "--episodes=5"]) == ["12", "--episodes=5"]
+    with pytest.raises(ConfigError, match="needs --config='RUN"):
+        checked_words("evaluate", [])
+
+
+def test_what_stands_after_with_may_begin_with_it() -> None:
+    assert ": es lander lr=0.1" in dry("--config=with lander lr=0.1").output
+
+
+def test_settings_come_from_the_file_and_the_environment_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cluster.toml").write_text("provider = 'local'\nsize = 3\nconfig = 'sphere'\n")
+    monkeypatch.setenv("WALKING_ES_MAX_HOURS", "1.5")
+    said = invoke("--dry_run").output
+    assert "3 worker machines" in said
+    assert ": es sphere" in said
+    assert "after 1.5 h" in said
+
+
+def test_nothing_is_made_unasked_where_nobody_can_be_asked(tmp_path: Path) -> None:
+    result = invoke("--provider=local", "--config=sphere")
+    assert "say --yes if you mean it" in refused(result)
+    assert not (tmp_path / "home").exists()
+
+
+def test_without_credentials_a_dry_run_says_in_one_line_what_is_missing() -> None:
+    said = subprocess.run(
+        [sys.executable, ROOT / "cluster" / "launch.py", "launch", "--dry_run"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (said.returncode, said.stdout) == (2, "")
+    assert said.stderr.startswith("error: no AWS credentials were found: ")
+    assert said.stderr.count("\n") == 1
+
+
+def test_commands_for_this_machine_wait_for_neither_boto3_nor_numpy() -> None:
+    program = (
+        "import sys, cluster.launch, cluster.manage; from cluster.local import provider; "
+        "print({'boto3', 'botocore', 'numpy', 'torch', 'sacred'} & set(sys.modules))"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert said.stdout == "set()\n"
+
+
+def test_an_archive_is_the_same_each_time(tmp_path: Path) -> None:
+    first = CliRunner().invoke(cli, ["compress", "--out", str(tmp_path / "a")])
+    second = CliRunner().invoke(cli, ["compress", "--out", str(tmp_path / "b")])
+    assert first.exception is second.exception is None
+    (one,), (two,) = (list((tmp_path / name).iterdir()) for name in "ab")
+    assert one.name == two.name
+    assert str(one) in first.output
+
+
+def interrupted_three_times() -> None:
+    with second_thoughts("oak"):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGHUP)
+
+
+def test_the_first_interruption_interrupts_and_further_ones_wait(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_three_times()
+    assert capsys.readouterr().err.count("oak is being removed: wait") == 2
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_sweep_is_every_combination() -> None:
+    assert combinations(["seed=1,2", "lr=0.1,0.2"]) == [
+        "seed=1 lr=0.1",
+        "seed=1 lr=0.2",
+        "seed=2 lr=0.1",
+        "seed=2 lr=0.2",
+    ]
+    for wrong in ("seed", "seed=", "=1", "seed=1,,2"):
+        with pytest.raises(ConfigError, match="expected NAME=VALUE,VALUE"):
+            combinations([wrong])
+    with pytest.raises(ConfigError, match="1000 clusters, expected at most 100"):
+        combinations([f"{name}=" + ",".join("0123456789") for name in "abc"])
+
+
+def test_an_owner_is_the_user_unless_said(tmp_path: Path) -> None:
+    def owner(variables: dict[str, str], **options: str) -> str:
+        desk = Desk(variables, tmp_path, tmp_path, ROOT, checked_words)
+        return desk.settings(options).owner
+
+    assert owner({}) != ""
+    assert owner({"WALKING_ES_OWNER": "bob"}) == "bob"
+    assert owner({"WALKING_ES_OWNER": "bob"}, owner="ada") == "ada"
