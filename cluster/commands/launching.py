@@ -131,7 +131,7 @@ def what_it_does(spec: ClusterSpec) -> str:
 
 
 def tell_plan(plan: Plan, spec: ClusterSpec) -> None:
-    """Say what a launch would make, and what it would cost."""
+    """Say what a launch would make, what it would cost, and when it ends."""
     for line in plan.lines:
         say(f"  {line}")
     end = f"after {spec.max_hours:g} h"
@@ -139,10 +139,7 @@ def tell_plan(plan: Plan, spec: ClusterSpec) -> None:
         end += f" or {spec.budget_usd:g} USD, whichever comes first"
     kept = "stays when its run has ended, and ends itself"
     say(f"  {kept if spec.keep else 'ends itself with its run, or'} {end}")
-    if plan.usd_per_hour:
-        at_most = f"at most {plan.usd_at_most:.2f} USD in all"
-        say(f"  costs {plan.usd_per_hour:.2f} USD an hour, {at_most}")
-    else:
+    if not plan.usd_per_hour:
         say("  costs nothing")
 
 
