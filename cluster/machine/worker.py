@@ -94,11 +94,12 @@ class Worker:
         head = self._lookout.head
         if head is None:
             return
-        if head != self._head:
+        if self._head is None or _way_to(head) != _way_to(self._head):
             if self._head is not None:
                 say(f"another head: {head.machine} at {head.host}")
             self._stop_workers()
-            self._head, self._next_s, self._again_s = head, 0.0, _AGAIN_S
+            self._next_s, self._again_s = 0.0, _AGAIN_S
+        self._head = head
         now_s = time.monotonic()
         if self._workers is not None and (code := self._workers.poll()) is not None:
             is_steady = now_s - self._began_s > _STEADY_S
@@ -149,6 +150,11 @@ class Worker:
             self._platform.end_machine(why)
         except EsError as error:
             say(f"{error}; trying again")
+
+
+def _way_to(head: HeadAddress) -> tuple[str, int, str]:
+    """What workers have been told of it; one that comes back at the same place finds them there."""
+    return head.host, head.port, head.certificate
 
 
 def _body(settings: MachineSettings, platform: Platform, stop: Stop) -> int:
