@@ -96,6 +96,8 @@ def signed(
     headers["authorization"] = (
         f"AWS4-HMAC-SHA256 {who}, SignedHeaders={names}, Signature={key.hex()}"
     )
+    if body:  # urllib would call it a form
+        headers["content-type"] = "application/octet-stream"
     return urllib.request.Request(url, method=method, headers=headers, data=body or None)
 
 

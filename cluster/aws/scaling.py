@@ -33,16 +33,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 def set_size(aws: Aws, group: dict[str, Any], size: int) -> None:
     """Have so many machines; those too many are ended, their work goes to others."""
-    aws.autoscaling.update_auto_scaling_group(
-        AutoScalingGroupName=group["AutoScalingGroupName"],
-        MinSize=min(group["MinSize"], size),
-        MaxSize=size,
-        DesiredCapacity=size,
-    )
+    sizes = {"MinSize": min(group["MinSize"], size), "MaxSize": size, "DesiredCapacity": size}
+    policy = group["MixedInstancesPolicy"]
+    types = tuple(o["InstanceType"] for o in policy["LaunchTemplate"]["Overrides"])
+    _update(aws, group, sizes, policy["InstancesDistribution"], types)
 
 
 def change_group(aws: Aws, group: dict[str, Any], change: Change) -> list[str]:
-    """Apply a change in one call, a new version of the template before it where types differ.
+    """Apply a change, in one call. The launch template, user data and all, stays as it is: a group
+    says itself of which types and at which price its machines are.
 
     Returns:
         What is then in force, for people.
@@ -53,13 +52,25 @@ def change_group(aws: Aws, group: dict[str, Any], change: Change) -> list[str]:
     sizes = _sizes(group, change)
     policy = group["MixedInstancesPolicy"]
     distribution = _distribution(policy["InstancesDistribution"], change)
-    specification = dict(policy["LaunchTemplate"]["LaunchTemplateSpecification"])
     types = tuple(o["InstanceType"] for o in policy["LaunchTemplate"]["Overrides"])
-    name = specification["LaunchTemplateName"]
-    if change.worker_types is not None and change.worker_types != types:
-        specification["Version"] = _new_version(aws, name, types, change.worker_types)
+    if change.worker_types is not None:
+        described = describe_types(aws, {*types, *change.worker_types})
+        one_architecture(list(described.values()))
         types = change.worker_types
-    # A template may be named by its id or by its name, not by both.
+    _update(aws, group, sizes, distribution, types)
+    return _in_force(sizes, distribution, types)
+
+
+def _update(
+    aws: Aws,
+    group: dict[str, Any],
+    sizes: dict[str, int],
+    distribution: dict[str, Any],
+    types: tuple[str, ...],
+) -> None:
+    launch = group["MixedInstancesPolicy"]["LaunchTemplate"]
+    specification = dict(launch["LaunchTemplateSpecification"])
+    # AWS tells a template's id and name, and takes one of them.
     specification.pop("LaunchTemplateId", None)
     aws.autoscaling.update_auto_scaling_group(
         AutoScalingGroupName=group["AutoScalingGroupName"],
@@ -72,7 +83,6 @@ def change_group(aws: Aws, group: dict[str, Any], change: Change) -> list[str]:
         },
         **sizes,
     )
-    return _in_force(sizes, distribution, types)
 
 
 def _sizes(group: dict[str, Any], change: Change) -> dict[str, int]:
@@ -103,21 +113,6 @@ def _distribution(current: dict[str, Any], change: Change) -> dict[str, Any]:
     if change.on_demand_base is not None:
         new["OnDemandBaseCapacity"] = change.on_demand_base
     return new
-
-
-def _new_version(aws: Aws, name: str, old: tuple[str, ...], types: tuple[str, ...]) -> str:
-    """A version of the template like its newest, user data and all, for other types."""
-    described = describe_types(aws, {*old, *types})
-    one_architecture(list(described.values()))
-    newest = aws.ec2.describe_launch_template_versions(
-        LaunchTemplateName=name, Versions=["$Latest"]
-    )["LaunchTemplateVersions"][0]
-    made = aws.ec2.create_launch_template_version(
-        LaunchTemplateName=name,
-        VersionDescription=f"workers of {', '.join(types)}"[:255],
-        LaunchTemplateData={**newest["LaunchTemplateData"], "InstanceType": types[0]},
-    )
-    return str(made["LaunchTemplateVersion"]["VersionNumber"])
 
 
 def _in_force(

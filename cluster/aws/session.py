@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import botocore.exceptions
+import botocore.parsers
 from botocore.config import Config
 
 from cluster.aws.settings import AwsSettings
@@ -181,7 +182,7 @@ def plainly() -> Iterator[None]:
             f"AWS did not come to the state waited for ({_line(str(error))}): look again with "
             "`python cluster/manage.py list`"
         ) from error
-    except botocore.exceptions.BotoCoreError as error:
+    except (botocore.exceptions.BotoCoreError, botocore.parsers.ResponseParserError) as error:
         raise ServiceUnavailable(
             f"AWS cannot be reached ({_line(str(error))}): check the network and the region, and "
             "try again"

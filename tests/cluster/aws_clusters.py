@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import secrets
 import time
@@ -90,6 +91,12 @@ class Account:
         bucket = self.provider.bucket
         found = self.aws.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)
         return {entry["Key"] for entry in found.get("Contents", ())}
+
+
+def user_data_of(account: Account, instance: str) -> str:
+    """What a machine was told when it was started."""
+    answer = account.aws.ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
+    return base64.b64decode(answer["UserData"]["Value"]).decode()
 
 
 def quiet_sleep(_s: float) -> None:

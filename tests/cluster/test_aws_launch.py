@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aws_clusters import SETTINGS, Account, kinds
+from aws_clusters import SETTINGS, Account, kinds, user_data_of
 from moto_cloud import UBUNTU, MotoCloud
 
 from cluster.aws.names import Names
@@ -21,11 +20,6 @@ from errors import ConfigError
 @pytest.fixture
 def account(cloud: MotoCloud, tmp_path: Path) -> Account:
     return Account(cloud, tmp_path)
-
-
-def user_data_of(account: Account, instance: str) -> str:
-    answer = account.aws.ec2.describe_instance_attribute(InstanceId=instance, Attribute="userData")
-    return base64.b64decode(answer["UserData"]["Value"]).decode()
 
 
 def template_of(account: Account, name: str) -> dict[str, Any]:
