@@ -4,6 +4,7 @@ CONFIG ?= walk
 PYTEST_ARGS ?= -n 2
 SOAK_S ?= 60
 CHAOS_ARGS ?= -v
+CLOUD_ARGS ?= -v
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -14,7 +15,7 @@ PINS := requirements.txt requirements-dev.txt requirements-no-deps.txt pyproject
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-chaos lint doctor clean
+.PHONY: help setup train test test-chaos test-cloud lint doctor clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -29,6 +30,9 @@ test: lint ## The whole gate: lint, then every test
 
 test-chaos: $(READY) ## Break a fleet a hundred times over; SOAK_S=1800 watches its memory for half an hour
 	@CHAOS=full SOAK_S=$(SOAK_S) $(PY) -m pytest tests/chaos $(CHAOS_ARGS)
+
+test-cloud: $(READY) ## Launch clusters on machines that really boot, and see what they survive
+	@CLOUD=full $(PY) -m pytest tests/cloud $(CLOUD_ARGS)
 
 lint: $(READY) ## Style, format and types
 	@$(PY) -m ruff check .

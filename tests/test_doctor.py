@@ -158,7 +158,17 @@ def test_make_names_every_target() -> None:
         ["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     targets = [line.split()[1] for line in listed.splitlines()]
-    assert targets == ["help", "setup", "train", "test", "test-chaos", "lint", "doctor", "clean"]
+    assert targets == [
+        "help",
+        "setup",
+        "train",
+        "test",
+        "test-chaos",
+        "test-cloud",
+        "lint",
+        "doctor",
+        "clean",
+    ]
 
 
 def test_a_python_without_venv_or_of_another_version_is_refused_in_one_line(

@@ -32,6 +32,7 @@ from unit_file import UnitError, read_unit
 GUEST_MARK = "GUEST"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TEND_S = 0.1
+_BUSY = {"active", "activating", "deactivating"}
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Plan:
         is_apart: whether it has namespaces of its own.
         host_name: what it is called.
         hidden, shown: see `GuestDisk.make`.
+        programs: of this machine's, by where the guest has them.
         packages: what ``apt-get`` knows, with the program each brings, or none.
     """
 
@@ -61,6 +63,7 @@ class Plan:
     host_name: str = ""
     hidden: list[str] = field(default_factory=list)
     shown: dict[str, str] = field(default_factory=dict)
+    programs: dict[str, str] = field(default_factory=dict)
     packages: dict[str, str] = field(default_factory=dict)
 
 
@@ -135,8 +138,7 @@ class Guest:
             return known
         folders = ("etc/systemd/system", "usr/lib/systemd/system", "lib/systemd/system")
         unit = read_unit(name, tuple(self.root / folder for folder in folders), self._meant)
-        apart = self.plan.is_apart
-        service = Service(unit, self.environment, self._logs / "journal.log", may_change_user=apart)
+        service = Service(unit, self.environment, self._logs / "journal.log", self.root)
         self.services[name] = service
         return service
 
@@ -160,6 +162,8 @@ class Guest:
         stand_in = Path(__file__).with_name("stand_in.py").read_text()
         for where in STAND_INS:
             disk.write(where, f"#!{self.plan.interpreter} -IS\n{stand_in}", 0o755)
+        for where, program in self.plan.programs.items():
+            disk.write(where, f'#!/bin/sh\nexec {program} "$@"\n', 0o755)
         name = self.plan.host_name
         disk.write("/etc/hostname", f"{name}\n")
         disk.write("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {name}\n")
@@ -170,7 +174,7 @@ class Guest:
         disk.enter()
 
     def _make_folders(self) -> None:
-        lay_out(self.root, self.plan.interpreter, self.plan.shown)
+        lay_out(self.root, self.plan.interpreter, self.plan.shown, self.plan.programs)
         stand_in = Path(__file__).with_name("stand_in.py").read_text()
         for where in STAND_INS:
             path = self.root / "bin" / Path(where).name
@@ -242,17 +246,17 @@ class Guest:
         self.power_at = None
         if not self._ending:
             self._ending = how
-            for service in self.services.values():
-                service.stop()
-            longest_s = max((s.unit.stop_s for s in self.services.values()), default=0.0)
-            self._hurry_s = time.monotonic() + longest_s + 1.0
+            patience_s = sum(service.unit.stop_s for service in self.services.values())
+            self._hurry_s = time.monotonic() + patience_s + 1.0
 
     def _is_over(self) -> bool:
         if not self._ending:
             return False
-        busy = {"active", "activating", "deactivating"}
-        is_busy = any(s.phase in busy and s.pids() for s in self.services.values())
-        if is_busy and time.monotonic() < self._hurry_s:
+        busy = {n for n, s in self.services.items() if s.phase in _BUSY and s.pids()}
+        for name in busy:
+            if not busy & set(self.services[name].unit.ends_after):
+                self.services[name].stop()
+        if busy and time.monotonic() < self._hurry_s:
             return False
         if self._ending == "reboot":
             self._start_again()

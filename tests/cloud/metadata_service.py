@@ -18,7 +18,7 @@ _TOKEN_PATH = "/latest/api/token"
 _MAX_TTL_S = 21600
 
 Credentials = Callable[[], dict[str, Any] | None]
-"""Those of the instance's role as STS gives them, asked for each time; None: it has no role."""
+"""Those of the instance's role as STS gives them, asked for once; None: it has no role."""
 
 
 class Metadata:
@@ -35,7 +35,8 @@ class Metadata:
         self._role = role
         self._credentials = credentials
         self._tokens: dict[str, float] = {}
-        self.asked: list[str] = []
+        self._given: dict[str, Any] | None = None
+        self._lock = threading.Lock()
 
     def announce_interruption(self, in_s: float = 120.0) -> None:
         """A spot instance will be taken away so soon."""
@@ -63,7 +64,6 @@ class Metadata:
 
     def at(self, path: str) -> str | None:
         """What is at a path below ``/latest/``; None: nothing."""
-        self.asked.append(path)
         role_path = "meta-data/iam/security-credentials"
         if self._role and path.rstrip("/") == role_path:
             return self._role
@@ -76,7 +76,10 @@ class Metadata:
         return "\n".join(names) or None
 
     def _role_credentials(self) -> str | None:
-        given = self._credentials()
+        with self._lock:  # asked for once; EC2 has them at hand, too
+            if self._given is None:
+                self._given = self._credentials()
+        given = self._given
         if given is None:
             return None
         return json.dumps(
@@ -99,7 +102,7 @@ class MetadataServer:
         class Handler(_Handler):
             told = metadata
 
-        self._server = ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
+        self._server = _Server(("", 0), Handler, bind_and_activate=False)
         self._server.daemon_threads = True
         self._server.socket.close()
         self._server.socket = listener
@@ -111,6 +114,11 @@ class MetadataServer:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_words: Any) -> None:
+        """Who asked was switched off meanwhile."""
 
 
 class _Handler(BaseHTTPRequestHandler):

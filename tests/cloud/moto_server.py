@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -13,6 +14,9 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import BaseWSGIServer, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 REGION = "eu-west-1"
 LOOPBACK = "127.0.0.1"
@@ -28,7 +32,7 @@ class Moto:
     def __init__(self) -> None:
         # It would read several thousand images, of which nobody here has any use.
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-        self._app = DomainDispatcherApplication(create_backend_app)
+        self._app = _without_prices(DomainDispatcherApplication(create_backend_app))
         self._servers: list[tuple[BaseWSGIServer, threading.Thread]] = []
         self.endpoint = self.serve(listening(LOOPBACK))
         moto_api_backend.reset()
@@ -44,7 +48,7 @@ class Moto:
             request_handler=_Quiet,
             fd=listener.fileno(),
         )
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         self._servers.append((server, thread))
         listener.close()  # werkzeug has a duplicate of its own
@@ -85,6 +89,18 @@ class Moto:
         self._servers.clear()
 
 
+def _without_prices(app: WSGIApplication) -> WSGIApplication:
+    """Moto knows none, and fails with a traceback; where it is asked for some, say no."""
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        if "/pricing/aws4_request" not in environ.get("HTTP_AUTHORIZATION", ""):
+            return app(environ, start_response)
+        start_response("400 Bad Request", [("Content-Type", "application/x-amz-json-1.1")])
+        return [b'{"__type": "AccessDeniedException", "message": "no prices here"}']
+
+    return answer
+
+
 def listening(address: str, port: int = 0) -> socket.socket:
     """A TCP socket that listens there; port 0: a free one."""
     listener = socket.socket()
@@ -95,5 +111,5 @@ def listening(address: str, port: int = 0) -> socket.socket:
 
 
 class _Quiet(MotoRequestHandler):  # type: ignore[misc]
-    def log_request(self, *_words: Any) -> None:
+    def log(self, *_words: Any) -> None:
         """A request is nobody's news."""

@@ -15,6 +15,16 @@ if [ -f "$1" ]; then
 fi
 exec /bin/bash "$@"
 """
+_INSTALL = """\
+#!/bin/bash
+# Everything belongs to whoever tests.
+words=()
+while [ $# -gt 0 ]; do
+    case $1 in -o|-g) shift ;; *) words+=("$1") ;; esac
+    shift
+done
+exec /usr/bin/install "${words[@]}"
+"""
 _FOR_ROOT_ONLY = ("chown", "useradd", "groupadd", "usermod", "adduser")
 
 
@@ -23,12 +33,17 @@ def relocated(text: str, root: Path) -> str:
     return _PLACES.sub(f"{root}/", text.replace(f"{root}/", "\0")).replace("\0", f"{root}/")
 
 
-def lay_out(root: Path, interpreter: str, shown: dict[str, str]) -> None:
+def lay_out(
+    root: Path, interpreter: str, shown: dict[str, str], programs_of_image: dict[str, str]
+) -> None:
     """Make the folder that stands for a machine's disk, and the programs that differ in it."""
     for name in ("bin", "root", "tmp", "run", "dev/shm", "opt", "var/log", "etc/systemd/system"):
         (root / name).mkdir(parents=True, exist_ok=True)
     programs = dict.fromkeys(_FOR_ROOT_ONLY, "#!/bin/sh\nexit 0\n")
     programs["bash"] = _BASH.format(interpreter=interpreter, here=__file__, root=root)
+    programs["install"] = _INSTALL
+    for where, program in programs_of_image.items():
+        programs[Path(where).name] = f'#!/bin/sh\nexec {program} "$@"\n'
     programs["python3"] = f'#!/bin/sh\nexec "{interpreter}" "$@"\n'
     for name, text in programs.items():
         (root / "bin" / name).write_text(text)

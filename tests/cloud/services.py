@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from confinement import confined
 from unit_file import Unit, UnitError, read_environment
 
 MARK = "INVOCATION_ID"
@@ -25,18 +26,17 @@ class Service:
     Args:
         environment: of every service.
         journal: file for what they say.
-        may_change_user: whether ``User=`` is heeded.
+        root: what stands for the machine's disk; ``/``: it is, and ``User=`` is heeded.
     """
 
-    def __init__(
-        self, unit: Unit, environment: dict[str, str], journal: Path, *, may_change_user: bool
-    ) -> None:
+    def __init__(self, unit: Unit, environment: dict[str, str], journal: Path, root: Path) -> None:
         self.unit = unit
         self.phase = "inactive"
         self.starts = 0
         self._common = environment
         self._journal = journal
-        self._may_change_user = may_change_user
+        self._root = root
+        self._may_change_user = root == Path("/")
         self._mark = ""
         self._pid = 0
         self._started_s: list[float] = []
@@ -58,8 +58,9 @@ class Service:
         self._started_s.append(now_s)
         self._mark = uuid.uuid4().hex
         self.starts += 1
-        for folder in self.unit.made_folders:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+        for name in self.unit.made_folders:
+            folder = self._root / name.lstrip("/")
+            folder.mkdir(parents=True, exist_ok=True)
             if self._may_change_user and self.unit.user:
                 os.chown(folder, *_ids(self.unit.user))
         self._left = [*self.unit.before, *self.unit.commands]
@@ -121,10 +122,15 @@ class Service:
         forgiving, words[0] = words[0].startswith("-"), words[0].lstrip("-")
         if forgiving:
             words = ["/bin/sh", "-c", '"$@" || true', "sh", *words]
+        own = self._root / "bin" / Path(words[0]).name
+        if self._root != Path("/") and own.is_file():
+            words[0] = str(own)
         user = self.unit.user if self._may_change_user else ""
         if user:
             home = pwd.getpwnam(user).pw_dir
             environment = {"HOME": home, "USER": user, "LOGNAME": user, **environment}
+        if self._may_change_user:
+            words = confined(self.unit, words)
         with self._output().open("ab") as output:
             process = subprocess.Popen(
                 words,
@@ -135,7 +141,6 @@ class Service:
                 stderr=output,
                 start_new_session=True,
                 umask=self.unit.umask,
-                **({"user": user, "group": _ids(user)[1], "extra_groups": []} if user else {}),
             )
         self._pid = process.pid
         process.returncode = 0  # init waits for it, as for everybody

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 from botocore.exceptions import BotoCoreError, ClientError
 from guest import Plan
@@ -30,12 +30,24 @@ _LOOK_S = 0.25
 _TEMPLATE_TAG = "aws:ec2launchtemplate:id"
 
 
+class GuestImage(NamedTuple):
+    """What is installed on an image.
+
+    Attributes:
+        shown: folders and files of this machine by where guests find them; read only.
+        programs: of this machine by where guests have them.
+    """
+
+    shown: dict[str, str]
+    programs: dict[str, str]
+
+
 class SimulatedCloud:
     """A context manager; when it ends nothing is left: no process, network or mount.
 
     Args:
         folder: for the machines' logs; kept.
-        shown: folders of this machine by where guests find them, as an image would have them.
+        images: what those have that are not bare, by their ids.
         environment: of everything that runs in guests, beside what leads them to moto.
         packages: see `guest.Plan`.
         is_apart: whether machines have namespaces of their own; None: where that is permitted.
@@ -45,7 +57,7 @@ class SimulatedCloud:
         self,
         folder: Path,
         *,
-        shown: dict[str, str] | None = None,
+        images: dict[str, GuestImage] | None = None,
         environment: dict[str, str] | None = None,
         packages: dict[str, str] | None = None,
         is_apart: bool | None = None,
@@ -54,7 +66,7 @@ class SimulatedCloud:
         self.is_apart = not why_no_namespaces() if is_apart is None else is_apart
         self.machines: dict[str, Machine] = {}
         self.errors: list[BaseException] = []
-        self._shown, self._environment = shown or {}, environment or {}
+        self.images, self._environment = images or {}, environment or {}
         self._packages = packages or {}
         self._over = threading.Event()
         self._stack = ExitStack()
@@ -123,7 +135,7 @@ class SimulatedCloud:
         while not self._over.wait(_LOOK_S):
             try:
                 self._look()
-            except (ClientError, BotoCoreError, OSError) as error:
+            except Exception as error:  # whatever it is, the test must hear of it
                 self.errors.append(error)
                 return
 
@@ -151,6 +163,7 @@ class SimulatedCloud:
             net = f"127.{os.getpid() % 250 + 1}.{os.getpid() // 250 % 250}"
             address = f"{net}.{len(self.machines) + 1}"
         template = self._template(instance)
+        image = self.images.get(instance["ImageId"], GuestImage({}, {}))
         environment = {"AWS_ENDPOINT_URL": self._inner_endpoint, **self._environment}
         if self._bridge is None:
             environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://{address}:{LOOPBACK_PORT}"
@@ -165,7 +178,8 @@ class SimulatedCloud:
             is_apart=self.is_apart,
             host_name=f"ip-{address.replace('.', '-')}",
             hidden=[str(ROOT)],
-            shown={**self._shown, sys.base_prefix: sys.base_prefix},
+            shown={**image.shown, sys.base_prefix: sys.base_prefix},
+            programs=image.programs,
             packages=self._packages,
         )
         metadata = self._metadata(instance, address, template)
@@ -190,7 +204,7 @@ class SimulatedCloud:
         document = {
             "instanceId": name, "privateIp": address, "region": REGION, "availabilityZone": zone,
             "accountId": ACCOUNT, "instanceType": instance["InstanceType"],
-            "imageId": instance["ImageId"], "architecture": instance["Architecture"],
+            "imageId": instance["ImageId"], "architecture": instance.get("Architecture", "x86_64"),
         }  # fmt: skip
         facts = {
             "meta-data/instance-id": name,

@@ -11,23 +11,16 @@ from typing import Any
 
 import psutil
 import pytest
+from cloud_conditions import BOTH
 from machines import Machine
-from network_space import why_no_namespaces
 from simulated_cloud import ROOT, SimulatedCloud
 
 TINY = Path(__file__).with_name("tiny_program.sh").read_text()
 PACKAGES = {"tiny-package": ""}
 GROUP = "tiny"
-WHY_NOT = why_no_namespaces()
-
-APART = pytest.param(
-    True,
-    id="in-namespaces",
-    marks=pytest.mark.skipif(bool(WHY_NOT), reason=f"no namespaces here: {WHY_NOT}"),
-)
 
 
-@pytest.fixture(params=[APART, pytest.param(False, id="on-loopback")])
+@pytest.fixture(params=BOTH)
 def cloud(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SimulatedCloud]:
     with SimulatedCloud(tmp_path, packages=PACKAGES, is_apart=request.param) as cloud:
         yield cloud

@@ -14,18 +14,24 @@ _ENDINGS = {"no", "always", "on-failure", "on-success", "on-abnormal"}
 _TYPES = {"simple", "exec", "oneshot"}
 _KILL_MODES = {"control-group", "mixed", "process"}
 
+_VARIABLES = {
+    "RuntimeDirectory": "RUNTIME_DIRECTORY", "StateDirectory": "STATE_DIRECTORY",
+    "LogsDirectory": "LOGS_DIRECTORY", "CacheDirectory": "CACHE_DIRECTORY",
+}  # fmt: skip
+
 # Said of a service without which it behaves the same here, but for how it is confined.
 _NO_MATTER = {
-    "Unit": {"Description", "Documentation", "After", "Before", "Wants", "Requires"},
+    "Unit": {"Description", "Documentation", "After", "Wants", "Requires"},
     "Install": {"WantedBy", "Alias"},
     "Service": {
         "LimitNOFILE", "LimitCORE", "LimitNPROC", "TasksMax", "Nice", "OOMScoreAdjust", "OOMPolicy",
-        "NoNewPrivileges", "ProtectSystem", "ProtectHome", "PrivateTmp", "PrivateDevices",
+        "ProtectHome", "PrivateDevices",
         "ProtectKernelTunables", "ProtectKernelModules", "ProtectControlGroups",
         "ProtectKernelLogs", "ProtectClock", "ProtectHostname", "RestrictSUIDSGID",
         "RestrictRealtime", "RestrictNamespaces", "RestrictAddressFamilies", "LockPersonality",
         "SystemCallArchitectures", "SystemCallFilter", "CapabilityBoundingSet",
-        "AmbientCapabilities", "ReadWritePaths", "Group", "MemoryDenyWriteExecute", "ProtectProc",
+        "AmbientCapabilities", "Group", "RuntimeDirectoryPreserve",
+        "MemoryDenyWriteExecute", "ProtectProc",
         "SyslogIdentifier", "TimeoutStartSec", "SendSIGKILL", "MemoryMax", "MemoryHigh",
     },
 }  # fmt: skip
@@ -62,8 +68,12 @@ class Unit:
     starts_at_most: int = 5
     starts_within_s: float = 10.0
     umask: int = 0o022
-    wanted_by: list[str] = field(default_factory=list)
+    ends_after: list[str] = field(default_factory=list)
     required_path: str = ""
+    is_strict: bool = False
+    has_private_tmp: bool = False
+    may_gain_nothing: bool = False
+    writable: list[str] = field(default_factory=list)
 
 
 def read_unit(name: str, folders: tuple[Path, ...], meant: Callable[[str], str]) -> Unit:
@@ -130,6 +140,10 @@ def _said(unit: Unit, section: str, key: str, value: str) -> bool:
         "Service.RuntimeDirectory": "/run", "Service.StateDirectory": "/var/lib",
         "Service.LogsDirectory": "/var/log", "Service.CacheDirectory": "/var/cache",
     }  # fmt: skip
+    yes = {
+        "Service.RemainAfterExit": "remains", "Service.PrivateTmp": "has_private_tmp",
+        "Service.NoNewPrivileges": "may_gain_nothing",
+    }  # fmt: skip
     name = f"{section}.{key}"
     if name in texts:
         setattr(unit, texts[name], value)
@@ -140,20 +154,26 @@ def _said(unit: Unit, section: str, key: str, value: str) -> bool:
     elif name in codes:
         codes[name].update(_code(word) for word in value.split())
     elif name in made:
-        unit.made_folders += [f"{made[name]}/{word}" for word in value.split()]
+        folders = [f"{made[name]}/{word}" for word in value.split()]
+        unit.made_folders += folders
+        unit.environment[_VARIABLES[key]] = ":".join(folders)
     elif name == "Service.Environment":
         unit.environment.update(_pairs(shlex.split(value)))
     elif name == "Service.EnvironmentFile":
         unit.environment_files.append(value)
-    elif name == "Service.RemainAfterExit":
-        unit.remains = value in {"yes", "true", "1"}
+    elif name in yes:
+        setattr(unit, yes[name], value in {"yes", "true", "1"})
+    elif name == "Service.ProtectSystem":
+        unit.is_strict = value == "strict"
+    elif name == "Service.ReadWritePaths":
+        unit.writable += value.split()
     elif name == "Service.UMask":
         unit.umask = int(value, 8)
     elif name == "Unit.StartLimitBurst":
         unit.starts_at_most = int(value)
+    elif name == "Unit.Before":  # it starts before them, and so is stopped after them
+        unit.ends_after += value.split()
     else:
-        if name == "Install.WantedBy":
-            unit.wanted_by += value.split()
         return False
     return True
 
