@@ -22,7 +22,7 @@ from cluster.spec import SPEC_KEY, ClusterSpec
 from cluster.store import ENDED_KEY, PROGRESS_KEY, Ended, FolderStore, Progress
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 100.0
+PATIENCE_S = 240.0
 SPHERE = ("sphere", "pop_size=8", "seed=5")
 
 
@@ -48,6 +48,7 @@ class Machines:
         for name in ("redis-password", "worker-password"):
             self.cluster.keep_secret(name, f"{name}-of-this-test")
         self.port = free_port()
+        self.include = ""
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, name: str, *, program: Sequence[str] = ()) -> subprocess.Popen[bytes]:
@@ -62,6 +63,7 @@ class Machines:
             work_dir=str(machine.work),
             name=name,
             redis_port=self.port,
+            include=self.include,
         )
         machine.settings.write_bytes(msgspec.json.encode(settings))
         command = program or (sys.executable, "-m", f"cluster.machine.{machine.role}")
