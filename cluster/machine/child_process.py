@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where our commands are."""
 
 _PR_SET_PDEATHSIG = 1
-_OURS = ("ES_REDIS_", "ES_MONGO_", "ES_MIRROR_")
+_STEERING = ("ES_REDIS_", "ES_MONGO_", "ES_MIRROR_")
+_ABOUT_THE_MACHINE = "ES_REDIS_SERVER"
 
 
 class ChildProcess:
@@ -36,7 +37,11 @@ class ChildProcess:
         cwd: Path = ROOT,
     ) -> None:
         self.name = name
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_OURS)}
+        inherited = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(_STEERING) or key == _ABOUT_THE_MACHINE
+        }
         self._process = subprocess.Popen(
             list(command),
             cwd=cwd,

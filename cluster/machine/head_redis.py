@@ -63,6 +63,11 @@ class HeadRedis:
         )
 
     @property
+    def pid(self) -> int:
+        """Process id of the program that serves it."""
+        return self._server.pid
+
+    @property
     def url(self) -> str:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'rediss' if self._has_tls else 'redis'}://{host}:{self._port}/0"

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from local_machines import Machines, free_port
+from providers import TrialPlatform
 
 from cluster.machine.lookout import Lookout
 from cluster.machine.machine_program import Stop
@@ -80,36 +81,6 @@ def test_workers_that_die_come_back_more_and_more_slowly(tmp_path: Path) -> None
         assert worker.wait(60) == 0
 
 
-class Provider:
-    """A platform of its own: a folder, and what the test has it say."""
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self.ended: list[str] = []
-        self.told: Notice | None = None
-
-    def name(self) -> str:
-        return "worker-7"
-
-    def address(self) -> str:
-        return "127.0.0.1"
-
-    def secret(self, name: str) -> str:
-        return name
-
-    def notice(self) -> Notice | None:
-        return self.told
-
-    def usd_so_far(self) -> float | None:
-        return None
-
-    def end_workers(self) -> None:
-        raise AssertionError("that is the head's to do")
-
-    def end_machine(self, why: str) -> None:
-        self.ended.append(why)
-
-
 class Trial:
     """A worker's service with a clock of ours."""
 
@@ -117,7 +88,7 @@ class Trial:
         with Machines(folder, **about) as machines:
             self.store, self.spec = machines.store, machines.spec
         self.now_s = self.spec.created_s
-        self.provider = Provider(self.store)
+        self.provider = TrialPlatform(self.store)
         self.stop = Stop()
         self.lookout = Lookout(self.provider, clock=lambda: self.now_s)
         settings = MachineSettings(
@@ -192,18 +163,16 @@ def test_a_machine_that_cannot_end_itself_asks_until_it_does(
     trial: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cluster.machine.worker._GONE_S", 0.01)
-    asked = []
 
-    def refuse(why: str) -> None:
-        asked.append(why)
-        if len(asked) == 3:
+    def refuse() -> None:
+        if len(trial.provider.ended) == 3:
             trial.stop.ask()
         raise ServiceUnavailable("not at present")
 
-    trial.provider.end_machine = refuse  # type: ignore[method-assign]
+    trial.provider.on_end = refuse
     trial.now_s = trial.spec.ends_s + 1
     assert trial.worker.run() == 0
-    assert len(asked) == 3
+    assert len(trial.provider.ended) == 3
 
 
 def test_a_store_that_is_away_is_looked_for_again(tmp_path: Path) -> None:
