@@ -17,6 +17,7 @@ from errors import EsError
 LOOK_EVERY_S = 5.0
 _KNOCK_S = 3.0
 _WAITING_S = 1.0
+_CALM_S = 30.0
 
 
 class Lookout:
@@ -56,8 +57,19 @@ class Lookout:
         for follow, name in threads:
             threading.Thread(target=follow, name=f"lookout-{name}", daemon=True).start()
 
+    def knock(self) -> bool:
+        """Whether the head's Redis is there, which needs no store to be seen."""
+        is_there = self.head is not None and _is_listening(self.head.host, self.head.port)
+        if is_there:
+            self.seen_s = max(self.seen_s, self._clock())
+        return is_there
+
     def look(self) -> None:
-        """Look at the store, and whether the head's Redis is there."""
+        """Look at the store.
+
+        Raises:
+            ServiceUnavailable: it cannot be reached.
+        """
         store = self._platform.store
         data = store.get(HEAD_KEY)
         if data is not None:
@@ -68,20 +80,27 @@ class Lookout:
         if data is not None:
             # Its clock is not ours; a minute more or less does not matter here.
             self.seen_s = max(self.seen_s, msgspec.json.decode(data, type=Progress).time_s)
-        if self.head is not None and _is_listening(self.head.host, self.head.port):
-            self.seen_s = max(self.seen_s, self._clock())
 
     def _follow_head(self) -> None:
+        looked_s = float("-inf")
         while True:
-            try:
-                self.look()
-                self._trouble = ""
-            except (EsError, msgspec.DecodeError) as error:
-                self._complain(str(error))
-            except Exception as error:  # nobody would look out any more
-                self._complain(f"{type(error).__name__}: {error}")
+            # Where the head answers the store has little to tell, and hundreds of machines that ask
+            # it every few seconds are an item on the bill.
+            every_s = _CALM_S if self.knock() else 0.0
+            if time.monotonic() - looked_s >= every_s:
+                looked_s = time.monotonic()
+                self._look_again()
             # The head boots longer than its workers, who are paid for while they wait.
             time.sleep(self._look_every_s if self.head is not None else _WAITING_S)
+
+    def _look_again(self) -> None:
+        try:
+            self.look()
+            self._trouble = ""
+        except (EsError, msgspec.DecodeError) as error:
+            self._complain(str(error))
+        except Exception as error:  # nobody would look out any more
+            self._complain(f"{type(error).__name__}: {error}")
 
     def _follow_notices(self) -> None:
         while True:

@@ -111,6 +111,7 @@ def trial(tmp_path: Path) -> Trial:
 def test_a_worker_that_has_seen_no_head_for_half_an_hour_ends_itself(trial: Trial) -> None:
     announce(trial.store, free_port())  # nobody listens there
     trial.lookout.look()
+    assert not trial.lookout.knock()
     trial.now_s += ALONE_S - 1
     assert trial.worker.why_to_end() is None
     trial.now_s += 2
@@ -120,9 +121,10 @@ def test_a_worker_that_has_seen_no_head_for_half_an_hour_ends_itself(trial: Tria
 def test_a_redis_that_answers_is_a_sign_of_life(trial: Trial) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         announce(trial.store, server.getsockname()[1])
-        trial.now_s += ALONE_S + 1
         trial.lookout.look()
-        assert trial.worker.why_to_end() is None
+        trial.now_s += ALONE_S + 1
+        assert trial.lookout.knock()
+        assert trial.worker.why_to_end() is None, "whether the store is there or not"
 
 
 def test_a_head_that_tells_of_its_progress_is_alive(trial: Trial) -> None:
