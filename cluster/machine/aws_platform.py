@@ -24,8 +24,10 @@ from cluster.machine.platform import MachineSettings, Notice
 
 _VOLUME_GB = 30
 _PRICES_HOLD_S = 3600.0
-_POWER_OFF = "/run/walking-es/power-off"
-"""Whoever makes this file has the machine end: a service of root's looks for it."""
+_RUNTIME = "/run/walking-es"
+_RUNTIME_VARIABLE = "RUNTIME_DIRECTORY"  # systemd's
+_POWER_OFF = "power-off"
+"""Whoever makes this file there has the machine end: a service of root's looks for it."""
 
 # Few tries: what asks here asks again, and must hear a SIGTERM meanwhile.
 _CONFIG = Config(
@@ -50,7 +52,7 @@ class AwsPlatform:
         aws: Aws,
         metadata: InstanceMetadata,
         *,
-        power_off: str = _POWER_OFF,
+        power_off: str = f"{_RUNTIME}/{_POWER_OFF}",
     ) -> None:
         self._settings = settings
         self._aws = aws
@@ -167,7 +169,12 @@ def aws_platform(settings: MachineSettings) -> AwsPlatform:
     """The platform of this machine, whose role is in the metadata service."""
     endpoint = os.environ.get("AWS_EC2_METADATA_SERVICE_ENDPOINT") or ENDPOINT
     session = boto3.Session(region_name=settings.region)
-    return AwsPlatform(settings, Aws(session, settings.region), InstanceMetadata(endpoint))
+    return AwsPlatform(
+        settings,
+        Aws(session, settings.region),
+        InstanceMetadata(endpoint),
+        power_off=f"{os.environ.get(_RUNTIME_VARIABLE) or _RUNTIME}/{_POWER_OFF}",
+    )
 
 
 def _is_gone(error: botocore.exceptions.ClientError) -> bool:

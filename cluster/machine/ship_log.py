@@ -23,6 +23,7 @@ FILES = ("/var/log/walking-es-boot.log", "/var/log/walking-es/machine.log")
 FILES_VARIABLE = "WALKING_ES_LOGS"
 _STATE = "log-places.json"
 _LOOK_EVERY_S = 1.0
+_BUSY_S = 0.2  # AWS counts calls, of which one can carry a megabyte
 _MOST_AGAIN_S = 30.0
 _LAST_S = 10.0
 
@@ -32,7 +33,7 @@ def ship(files: LogFiles, stream: LogStream, stop: Stop) -> None:
     again_s, trouble = _LOOK_EVERY_S, ""
     while not stop.wait(again_s):
         try:
-            again_s = 0.0 if ship_once(files, stream) else _LOOK_EVERY_S
+            again_s = _BUSY_S if ship_once(files, stream) else _LOOK_EVERY_S
             trouble = ""
         except EsError as error:
             again_s = min(max(again_s, _LOOK_EVERY_S) * 2, _MOST_AGAIN_S)
