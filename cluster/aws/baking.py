@@ -131,7 +131,7 @@ def _make_image(
         Description="walking-es with everything installed",
         # The machine has written everything out, and a reboot would forget when it is to end.
         NoReboot=True,
-        TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("image", "snapshot")],
+        TagSpecifications=[{"ResourceType": "image", "Tags": tags}],
     )
     image = str(made["ImageId"])
     say(f"making image {image}; this takes some minutes")

@@ -128,6 +128,7 @@ def _worker(place: Place, names: Names) -> list[Statement]:
 # What cannot be restricted to a resource, and changes nothing: what there is, and its price.
 _LOOK = [
     "ec2:DescribeInstances",
+    "ec2:DescribeInstanceTypes",
     "ec2:DescribeSpotPriceHistory",
     "autoscaling:DescribeAutoScalingGroups",
     "pricing:GetProducts",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ from cluster.aws import price_table
 from cluster.aws.session import Aws, pages
 
 _HISTORY = timedelta(days=1)
+
+# USD an hour of a thread, for types that neither the price list nor the table knows.
+_THREAD_USD = 0.1
+_ACCELERATED_USD = 0.6
+_ACCELERATED = re.compile(r"(g|p|f|x|u|trn|inf|dl|vt)-?\d")
+_UNKNOWN_THREADS = 16.0
 
 
 class Price(NamedTuple):
@@ -103,9 +110,13 @@ class Prices:
         return min(found, default=None)
 
     def _guess(self, kind: str) -> float:
-        """Seven cents a thread: more than what any processor of the common families costs."""
-        described = self._aws.ec2.describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]
-        return 0.07 * float(described[0]["VCpuInfo"]["DefaultVCpus"])
+        """More than threads of common families cost, and than those with accelerators do."""
+        try:
+            described = self._aws.ec2.describe_instance_types(InstanceTypes=[kind])
+            threads = float(described["InstanceTypes"][0]["VCpuInfo"]["DefaultVCpus"])
+        except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError):
+            threads = _UNKNOWN_THREADS
+        return threads * (_ACCELERATED_USD if _ACCELERATED.match(kind) else _THREAD_USD)
 
 
 def _usd(product: dict[str, Any]) -> list[float]:

@@ -33,8 +33,17 @@ _ORDER = (
     "volume",
 )
 
-# AWS removes these itself a little after the machine: only what is left over is ours to remove.
-_GOES_ALONE = {"network interface", "volume"}
+# A machine that is told to end brings its last checkpoint to the bucket, and its last words to the
+# log, which it may not without its role; and its disk and interface go a little after it by
+# themselves: only what is left over is ours to remove.
+_AFTER_MACHINES = {
+    "network interface",
+    "volume",
+    "parameter",
+    "log group",
+    "instance profile",
+    "role",
+}
 
 _GONE = {
     "NoSuchEntity",
@@ -111,8 +120,7 @@ def _remove_once(
     machines = any(thing.kind == "instance" for thing in left)
     refused = None
     for thing in sorted(left, key=lambda thing: _ORDER.index(thing.kind)):
-        if (thing.kind in _GOES_ALONE and machines) or thing.state == "shutting-down":
-            asked.add(thing.id)
+        if (thing.kind in _AFTER_MACHINES and machines) or thing.state == "shutting-down":
             continue
         try:
             _remove(aws, thing)
@@ -128,7 +136,8 @@ def _remove_once(
 def _is_gone(error: botocore.exceptions.ClientError) -> bool:
     """Auto scaling says it by a general code, and words."""
     said = str(error.response.get("Error", {}).get("Message", ""))
-    return code_of(error) == "ValidationError" and "not found" in said.lower()
+    said = said.lower()
+    return code_of(error) == "ValidationError" and ("not found" in said or "pending delete" in said)
 
 
 def _remove(aws: Aws, thing: Thing) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.server import ThreadedMotoServer
 from moto.ssm.models import ssm_backends
 
@@ -71,7 +72,9 @@ class MotoCloud:
 
 
 def _say_which_ubuntu() -> None:
-    """Put AWS's public parameter there, which no client may: into the server, which is in here."""
+    """Put AWS's public parameter there, and the image that it names, which no client may: into the
+    server, which is in here.
+    """
     backend = ssm_backends[DEFAULT_ACCOUNT_ID][REGION]
     parameter = backend.put_parameter(
         name="ubuntu",
@@ -87,6 +90,10 @@ def _say_which_ubuntu() -> None:
         policies=None,
     )
     backend.delete_parameter("ubuntu")
+    images = ec2_backends[DEFAULT_ACCOUNT_ID][REGION]
+    image = images.register_image("ubuntu-noble-24.04")
+    images.amis[UBUNTU] = images.amis.pop(image.id)
+    image.id, image.architecture = UBUNTU, "x86_64"
     parameter.name = _UBUNTU_PARAMETER
     backend._parameters[_UBUNTU_PARAMETER] = [parameter]
 
