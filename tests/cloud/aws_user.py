@@ -12,6 +12,8 @@ from baked_image import bring_baked_image
 from machines import Machine
 from simulated_cloud import ROOT, SimulatedCloud
 
+from cluster.machine.ship_log import FILES
+
 PATIENCE_S = 300.0
 """For one command, or for machines to do what was asked of them, on a busy machine."""
 
@@ -27,6 +29,8 @@ class AwsUser:
     def __init__(self, cloud: SimulatedCloud, folder: Path) -> None:
         self.cloud, self.folder = cloud, folder
         folder.mkdir()
+        # Said where machines have no disk of their own, and log in other places.
+        cloud.environment["WALKING_ES_LOGS"] = ":".join(FILES)
         self.environment = {
             **cloud.moto.environment,
             "HOME": str(folder),

@@ -40,7 +40,7 @@ def confined(unit: Unit, words: list[str]) -> list[str]:
     As root; the service has its unit's user.
     """
     lines = ["set -e"]
-    writable = [path.lstrip("+-") for path in [*unit.made_folders, *unit.writable]]
+    writable = [path.lstrip("+-") for path in [*unit.made_folders.values(), *unit.writable]]
     if unit.has_private_tmp:
         writable += ["/tmp", "/var/tmp"]
         lines.append(_PRIVATE_TMP)

@@ -49,6 +49,8 @@ class Plan:
         is_apart: whether it has namespaces of its own.
         host_name: what it is called.
         hidden, shown: see `GuestDisk.make`.
+        scratch: where it has no disk of its own: a folder with a path that is short enough for
+            sockets, for what is temporary.
         programs: of this machine's, by where the guest has them.
         packages: what ``apt-get`` knows, with the program each brings, or none.
     """
@@ -61,6 +63,7 @@ class Plan:
     status: int
     is_apart: bool = True
     host_name: str = ""
+    scratch: str = ""
     hidden: list[str] = field(default_factory=list)
     shown: dict[str, str] = field(default_factory=dict)
     programs: dict[str, str] = field(default_factory=dict)
@@ -91,8 +94,8 @@ class Guest:
         ours = {"PATH": path, "LANG": "C.UTF-8", GUEST_MARK: self.plan.name}
         if not self.plan.is_apart:
             ours |= {SOCKET: self._socket_name, "HOME": str(self.root / "root")}
-            ours |= {"TMPDIR": str(self.root / "tmp"), "XDG_RUNTIME_DIR": str(self.root / "run")}
-        return {**ours, **self.plan.environment}
+            ours["TMPDIR"] = self.plan.scratch
+        return ours | {name: self._meant(text) for name, text in self.plan.environment.items()}
 
     def boot(self) -> None:
         """Make the disk and start."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -101,6 +103,8 @@ class Machine:
         self._is_ended_from_outside = False
         for part in ("log", "disk"):
             (self.folder / part).mkdir(parents=True)
+        if bridge is None:
+            plan.scratch = tempfile.mkdtemp(prefix="es-guest-")
         self._process, status = self._started()
         try:
             listener = self._wired()
@@ -200,6 +204,8 @@ class Machine:
         self._kill()
         self._thread.join(_PATIENCE_S)
         self._service.close()
+        if self._plan.scratch:
+            shutil.rmtree(self._plan.scratch, ignore_errors=True)
 
     def _started(self) -> tuple[subprocess.Popen[bytes], int]:
         status, told = os.pipe()

@@ -33,6 +33,8 @@ class Moto:
         # It would read several thousand images, of which nobody here has any use.
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
         self._app = _without_prices(DomainDispatcherApplication(create_backend_app))
+        self._clients: dict[str, Any] = {}
+        self._lock = threading.Lock()
         self._servers: list[tuple[BaseWSGIServer, threading.Thread]] = []
         self.endpoint = self.serve(listening(LOOPBACK))
         moto_api_backend.reset()
@@ -55,15 +57,18 @@ class Moto:
         return f"http://{host}:{port}"
 
     def client(self, service: str) -> Any:
-        """A boto3 client for a test's own questions."""
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"mode": "standard", "max_attempts": 5}),
-        )
+        """A boto3 client for a test's own questions; made once, which takes a while."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = boto3.client(
+                    service,
+                    endpoint_url=self.endpoint,
+                    region_name=REGION,
+                    aws_access_key_id="test",
+                    aws_secret_access_key="test",
+                    config=Config(retries={"mode": "standard", "max_attempts": 5}),
+                )
+            return self._clients[service]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -58,7 +58,7 @@ class Service:
         self._started_s.append(now_s)
         self._mark = uuid.uuid4().hex
         self.starts += 1
-        for name in self.unit.made_folders:
+        for name in self.unit.made_folders.values():
             folder = self._root / name.lstrip("/")
             folder.mkdir(parents=True, exist_ok=True)
             if self._may_change_user and self.unit.user:
@@ -117,7 +117,8 @@ class Service:
 
     def _next_command(self) -> None:
         command = self._left.pop(0)
-        environment = {**self._common, **read_environment(self.unit), MARK: self._mark}
+        environment = {**self._common, **self._folders(), **read_environment(self.unit)}
+        environment[MARK] = self._mark
         words = [part for word in command for part in _expanded(word, environment, self.unit.name)]
         forgiving, words[0] = words[0].startswith("-"), words[0].lstrip("-")
         if forgiving:
@@ -144,6 +145,11 @@ class Service:
             )
         self._pid = process.pid
         process.returncode = 0  # init waits for it, as for everybody
+
+    def _folders(self) -> dict[str, str]:
+        """What tells the service of those that are made for it."""
+        made = self.unit.made_folders.items()
+        return {name: str(self._root / folder.lstrip("/")) for name, folder in made}
 
     def _ended(self, code: int, *, was_clean: bool) -> None:
         for command in self.unit.after:

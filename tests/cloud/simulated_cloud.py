@@ -66,7 +66,7 @@ class SimulatedCloud:
         self.is_apart = not why_no_namespaces() if is_apart is None else is_apart
         self.machines: dict[str, Machine] = {}
         self.errors: list[BaseException] = []
-        self.images, self._environment = images or {}, environment or {}
+        self.images, self.environment = images or {}, environment or {}
         self._packages = packages or {}
         self._over = threading.Event()
         self._stack = ExitStack()
@@ -82,7 +82,6 @@ class SimulatedCloud:
                 undo.callback(self._bridge.close)
                 listener = self._bridge.space.do(lambda: listening(GATEWAY))
                 self._inner_endpoint = self.moto.serve(listener)
-            self._ec2 = self.moto.client("ec2")
             undo.callback(self._close_machines)
             thread = threading.Thread(target=self._watch)
             thread.start()
@@ -125,11 +124,14 @@ class SimulatedCloud:
     def lose(self, machine: Machine) -> None:
         """Its host fails: gone at once; EC2 finds out, and its group replaces it."""
         machine.lose()
-        self._ec2.terminate_instances(InstanceIds=[machine.name])
+        self._ec2().terminate_instances(InstanceIds=[machine.name])
 
     def take_away(self, machine: Machine) -> None:
         """A spot instance's two minutes are over, or somebody terminates it: in good order."""
-        self._ec2.terminate_instances(InstanceIds=[machine.name])
+        self._ec2().terminate_instances(InstanceIds=[machine.name])
+
+    def _ec2(self) -> Any:
+        return self.moto.client("ec2")
 
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_S):
@@ -151,7 +153,7 @@ class SimulatedCloud:
                 machine.shut_down()
 
     def _instances(self) -> dict[str, dict[str, Any]]:
-        pages = self._ec2.get_paginator("describe_instances").paginate()
+        pages = self._ec2().get_paginator("describe_instances").paginate()
         reservations = [r for page in pages for r in page["Reservations"]]
         return {i["InstanceId"]: i for r in reservations for i in r["Instances"]}
 
@@ -164,10 +166,10 @@ class SimulatedCloud:
             address = f"{net}.{len(self.machines) + 1}"
         template = self._template(instance)
         image = self.images.get(instance["ImageId"], GuestImage({}, {}))
-        environment = {"AWS_ENDPOINT_URL": self._inner_endpoint, **self._environment}
+        environment = {"AWS_ENDPOINT_URL": self._inner_endpoint, **self.environment}
         if self._bridge is None:
             environment["AWS_EC2_METADATA_SERVICE_ENDPOINT"] = f"http://{address}:{LOOPBACK_PORT}"
-        data = self._ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
+        data = self._ec2().describe_instance_attribute(InstanceId=name, Attribute="userData")
         plan = Plan(
             name=name,
             folder=str(self.folder / name),
@@ -190,7 +192,7 @@ class SimulatedCloud:
         tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
         if _TEMPLATE_TAG not in tags:
             return {}
-        found = self._ec2.describe_launch_template_versions(
+        found = self._ec2().describe_launch_template_versions(
             LaunchTemplateId=tags[_TEMPLATE_TAG],
             Versions=[tags.get("aws:ec2launchtemplate:version", "$Latest")],
         )
@@ -240,13 +242,17 @@ class SimulatedCloud:
         """It has switched itself off; what that means, its instance says."""
         with suppress(BotoCoreError, ClientError):
             template = self._template(self._instances()[machine.name])
-            said = self._ec2.describe_instance_attribute(
-                InstanceId=machine.name, Attribute="instanceInitiatedShutdownBehavior"
-            )["InstanceInitiatedShutdownBehavior"].get("Value", "stop")
+            said = (
+                self._ec2()
+                .describe_instance_attribute(
+                    InstanceId=machine.name, Attribute="instanceInitiatedShutdownBehavior"
+                )["InstanceInitiatedShutdownBehavior"]
+                .get("Value", "stop")
+            )
             if "terminate" in (said, template.get("InstanceInitiatedShutdownBehavior")):
-                self._ec2.terminate_instances(InstanceIds=[machine.name])
+                self._ec2().terminate_instances(InstanceIds=[machine.name])
             else:
-                self._ec2.stop_instances(InstanceIds=[machine.name])
+                self._ec2().stop_instances(InstanceIds=[machine.name])
 
     def _close_machines(self) -> None:
         for machine in self.machines.values():

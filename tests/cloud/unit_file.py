@@ -62,7 +62,7 @@ class Unit:
     kill_mode: str = "control-group"
     kill_signal: str = "SIGTERM"
     remains: bool = False
-    made_folders: list[str] = field(default_factory=list)
+    made_folders: dict[str, str] = field(default_factory=dict)
     output: str = "journal"
     error: str = ""
     starts_at_most: int = 5
@@ -154,9 +154,7 @@ def _said(unit: Unit, section: str, key: str, value: str) -> bool:
     elif name in codes:
         codes[name].update(_code(word) for word in value.split())
     elif name in made:
-        folders = [f"{made[name]}/{word}" for word in value.split()]
-        unit.made_folders += folders
-        unit.environment[_VARIABLES[key]] = ":".join(folders)
+        unit.made_folders[_VARIABLES[key]] = f"{made[name]}/{value}"
     elif name == "Service.Environment":
         unit.environment.update(_pairs(shlex.split(value)))
     elif name == "Service.EnvironmentFile":
