@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ PROGRESS_EVERY_S = 10.0
 _LEAST_S = 2.0
 _TICK_S = 0.5
 _AGAIN_S = 5.0
+_KEEPING = "the run cannot be kept in the store"
 
 
 class Reporter:
@@ -42,7 +44,8 @@ class Reporter:
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reporter", daemon=True)
         self._seen: tuple[Path | None, int] = (None, 0)
-        self._trouble = ""
+        self._troubles: dict[str, str] = {}
+        self._given_up = False
         self.usd: float | None = None
         self.is_superseded = False
 
@@ -51,46 +54,53 @@ class Reporter:
         self._thread.start()
 
     def finish(self, patience_s: float) -> bool:
-        """Carry everything there for the last time; whether that could be done by then."""
+        """Carry everything there for the last time; whether that could be done by then. If not, it
+        is given up.
+        """
         self._finishing.set()
-        return self._done.wait(patience_s)
+        is_done = self._done.wait(patience_s)
+        self._given_up = True
+        return is_done
 
     def _run(self) -> None:
-        uploaded_s = reported_s = tried_s = float("-inf")
+        uploaded_s = reported_s = tried_s = counted_s = float("-inf")
         while not self._finishing.wait(_TICK_S):
             now_s = time.monotonic()
-            try:
-                if now_s - reported_s >= PROGRESS_EVERY_S:
-                    self._report()
-                    reported_s = now_s
-                wait_s = _AGAIN_S if self._trouble else _LEAST_S
-                is_due = self._is_news() or now_s - uploaded_s >= UPLOAD_EVERY_S
-                if is_due and now_s - tried_s >= wait_s and not self.is_superseded:
-                    tried_s = now_s
-                    self._upload()
+            # Each by itself: a run must be kept whether or not anybody knows what it costs.
+            if now_s - counted_s >= PROGRESS_EVERY_S:
+                self._attempt(self._count, "what the cluster costs cannot be told")
+                counted_s = now_s
+            if now_s - reported_s >= PROGRESS_EVERY_S:
+                self._attempt(self._report, "how the run stands cannot be told")
+                reported_s = now_s
+            wait_s = _AGAIN_S if self._troubles else _LEAST_S
+            is_due = self._is_news() or now_s - uploaded_s >= UPLOAD_EVERY_S
+            if is_due and now_s - tried_s >= wait_s and not self.is_superseded:
+                tried_s = now_s
+                if self._attempt(self._upload, _KEEPING):
                     uploaded_s = now_s
-                self._trouble = ""
-            except EsError as error:
-                self._complain(str(error))
-            except Exception as error:  # the run must not be lost for a defect of ours here
-                self._complain(f"{type(error).__name__}: {error}")
         self._finish()
 
     def _finish(self) -> None:
-        while not self.is_superseded:
-            try:
-                self._upload(everything=True)
-                self._report()
+        while not self.is_superseded and not self._given_up:
+            if self._attempt(lambda: self._upload(everything=True), _KEEPING):
+                self._attempt(self._report, "how the run ended cannot be told")
                 break
-            except Exception as error:
-                self._complain(str(error))
-                time.sleep(_TICK_S)
+            time.sleep(_TICK_S)
         self._done.set()
 
-    def _complain(self, line: str) -> None:
-        if line != self._trouble:
-            self._trouble = line
-            say(f"the run cannot be kept in the store at present: {line}; trying again")
+    def _attempt(self, act: Callable[[], None], otherwise: str) -> bool:
+        """Do it; if that fails, say so once and go on."""
+        try:
+            act()
+        except Exception as error:  # also a defect of ours: the run must not be lost for it
+            said = str(error) if isinstance(error, EsError) else f"{type(error).__name__}: {error}"
+            if self._troubles.get(otherwise) != said:
+                self._troubles[otherwise] = said
+                say(f"{otherwise} at present: {said}; trying again")
+            return False
+        self._troubles.pop(otherwise, None)
+        return True
 
     def _is_news(self) -> bool:
         """Whether a generation has been written down since the last look."""
@@ -114,6 +124,9 @@ class Reporter:
         self._uploader[1].upload(everything=everything)
         self._seen = directory, size
 
+    def _count(self) -> None:
+        self.usd = self._platform.usd_so_far()
+
     def _report(self) -> None:
         data = self._platform.store.get(HEAD_KEY)
         if data is not None:
@@ -121,6 +134,5 @@ class Reporter:
             self.is_superseded = there.since_s > self._address.since_s
         if self.is_superseded:
             return
-        self.usd = self._platform.usd_so_far()
         progress = progress_of(newest_run(self._runs_dir), self.usd)
         self._platform.store.put(PROGRESS_KEY, msgspec.json.encode(progress))

@@ -130,9 +130,30 @@ def test_a_run_is_kept_in_the_store_although_that_was_away_for_a_while(tmp_path:
     directory.mkdir(parents=True)
     (directory / "run.json").write_text("{}")
     address = HeadAddress(host="127.0.0.1", port=1, since_s=1.0, machine="head")
-    reporter = Reporter(TrialPlatform(store), tmp_path / "runs", address)
-    reporter.start()
-    assert not reporter.finish(0.5), "whoever stops has no more time than that"
-    away.clear()
-    assert reporter.finish(60)
+    hasty, patient = (Reporter(TrialPlatform(store), tmp_path / "runs", address) for _ in range(2))
+    hasty.start()
+    assert not hasty.finish(0.5), "whoever stops has no more time than that"
+    patient.start()
+    threading.Timer(1.0, away.clear).start()
+    assert patient.finish(60)
     assert stored_runs(store) == [1]
+
+
+def test_a_run_is_kept_although_nobody_knows_what_it_costs(tmp_path: Path) -> None:
+    class Priceless(TrialPlatform):
+        def usd_so_far(self) -> float | None:
+            raise ServiceUnavailable("no price list")
+
+    store = FolderStore(tmp_path / "store")
+    directory = tmp_path / "runs" / "1"
+    directory.mkdir(parents=True)
+    (directory / "run.json").write_text("{}")
+    address = HeadAddress(host="127.0.0.1", port=1, since_s=1.0, machine="head")
+    reporter = Reporter(Priceless(store), tmp_path / "runs", address)
+    reporter.start()
+    deadline_s = time.monotonic() + 60
+    while stored_runs(store) != [1] and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert stored_runs(store) == [1]
+    assert store.get(PROGRESS_KEY) is not None
+    assert reporter.finish(60)
