@@ -82,4 +82,7 @@ def main(machine_json: str, file: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    try:
+        sys.exit(main(*sys.argv[1:]))
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit(f"the log could not be sent: {error}")
