@@ -60,9 +60,10 @@ TASKS: Mapping[str, Task] = {
     "lander": Task("LunarLanderContinuous-v3, linear policy", 2_000_000, 200.0),
     "pendulum_partial": Task(
         "Pendulum without its velocity, two observations, 16 hidden units",
-        4_000_000,
-        -400.0,
+        2_500_000,
+        -500.0,
         {"final_episodes": 100},
+        seeds=3,
     ),
     "walk": Task(
         "OpenSim's 2D walker, 37 reflex parameters",
@@ -80,6 +81,8 @@ SEARCHES: Mapping[str, Search] = {
     "openai_es": Search("es", "openai_es"),
     "CMA": Search("nevergrad_es", "CMA"),
     # Nevergrad's (40, 60): it selects whenever 60 have been told.
-    "ES": Search("nevergrad_es", "ES", {EVERY_TASK: {"pop_size": 60}}),
-    "TwoPointsDE": Search("nevergrad_es", "TwoPointsDE"),
+    "ES": Search(
+        "nevergrad_es", "ES", {EVERY_TASK: {"pop_size": 60}, "lander": {"num_episodes": 2}}
+    ),
+    "TwoPointsDE": Search("nevergrad_es", "TwoPointsDE", {"lander": {"num_episodes": 2}}),
 }
