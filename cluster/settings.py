@@ -33,7 +33,7 @@ PREFIX = "WALKING_ES_"
 ProviderName = Literal["aws", "local"]
 
 _Settings = TypeVar("_Settings", bound=msgspec.Struct)
-_OTHERS = {"HOME", "SETTINGS", "MACHINE", "MONGO_URL"}
+_OTHERS = {"HOME", "SETTINGS", "MACHINE", "MONGO_URL", "ENDS_S", "LOGS"}
 """Variables of ours that are about something else."""
 _SECRET = re.compile(r"mongo_url|password|secret|token|access_key")
 

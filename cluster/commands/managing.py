@@ -154,7 +154,8 @@ def add_commands(group: click.Group, make_desk: MakeDesk) -> None:
                 include_from(path, include)
             elif needs and not Path(needs).is_dir():
                 say(f"{path} has modules of yours: fetch it with --include FOLDER to go on with it")
-            click.echo(f"{path}: python env/render.py {path.name}")
+            more = f" --include {include}" if needs and include is not None else ""
+            click.echo(f"{path}: python env/render.py {path.name}{more}")
 
     @group.command()
     @click.argument("names", nargs=-1, metavar="NAME...")

@@ -155,7 +155,8 @@ class LocalProvider:
             return self._left(folder)
         with folder.locked():
             machines = self._at_work(folder)
-            say(f"ending {_count(len(machines_at_work(folder.path)), 'machine')}")
+            if at_work := machines_at_work(folder.path):
+                say(f"ending {_count(len(at_work), 'machine')} of {cluster.name}")
             end(machines, _PATIENCE_S)
             has_run = bool(stored_runs(folder.store))
             if has_run and not has_ended(folder):

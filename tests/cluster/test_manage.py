@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from local_clusters import DEADLINE_S, LONG, ROOT, nothing_left, wait_for
+from local_clusters import DEADLINE_S, INCLUDE, LONG, ROOT, nothing_left, wait_for
 
 pytestmark = pytest.mark.timeout(4 * DEADLINE_S)
 
@@ -65,7 +65,8 @@ def shell(tmp_path: Path) -> Iterator[Shell]:
 
 def test_a_cluster_from_launch_to_nothing(shell: Shell) -> None:
     words = ("--provider=local", "--size=2", "--workers_per_machine=1", "--cluster_name=oak")
-    said = shell.says("cluster/launch.py", "launch", *words, f"--config={LONG}", "--yes")
+    words += (f"--config={LONG}", f"--include={INCLUDE}")
+    said = shell.says("cluster/launch.py", "launch", *words, "--yes")
     assert said.startswith("oak is launched\n")
     wait_for(lambda: _generation(shell) >= 1, "generation")
 
@@ -89,10 +90,11 @@ def test_a_cluster_from_launch_to_nothing(shell: Shell) -> None:
     assert "killed" in shell.manage("list", "--all", "--provider=local")
     assert "was killed already" in shell.manage("kill", "oak", "--yes")
 
-    assert shell.manage("fetch", "oak").startswith("runs/1: ")
-    assert "over 1 episode" in shell.says("env/evaluate.py", "1", "--episodes=1")
+    assert shell.manage("fetch", "oak", f"--include={INCLUDE}").startswith("runs/1: ")
+    words = ("1", "--episodes=1", f"--include={INCLUDE}")
+    assert "over 1 episode" in shell.says("env/evaluate.py", *words)
     generation = _last_generation(shell.folder / "runs" / "1")
-    more = ("pool=serial", f"num_generations={generation + 2}")
+    more = ("pool=serial", f"num_generations={generation + 2}")  # and its modules it finds itself
     assert "theta_sha256=" in shell.says("es/experiment.py", "with", "resume=1", *more)
 
 
