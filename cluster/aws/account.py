@@ -29,13 +29,13 @@ class Step(NamedTuple):
         what: for people.
         is_there: asks whether it exists.
         make: makes it, or puts right what differs; harmless when all is well.
-        remove: undoes it; harmless when it is not there.
+        remove: undoes it; None: it stays.
     """
 
     what: str
     is_there: Callable[[], bool]
     make: Callable[[], object]
-    remove: Callable[[], object]
+    remove: Callable[[], object] | None
 
 
 def place_of(aws: Aws, settings: AwsSettings) -> Place:
@@ -73,6 +73,9 @@ def tear_down(aws: Aws, settings: AwsSettings, say: Say, dry_run: bool = False) 
         )
     for step in reversed([*_steps(aws, settings), *_images(aws)]):
         if not step.is_there():
+            continue
+        if step.remove is None:
+            say(f"stays: {step.what}")
             continue
         if not dry_run:
             step.remove()
@@ -144,12 +147,8 @@ def _images(aws: Aws) -> Iterator[Step]:
 
 def _service_step(aws: Aws, service: str) -> Step:
     """A role that AWS itself needs; others may use it too, so that it is never removed."""
-    what = f"service-linked role for {service} (AWS's own; teardown leaves it)"
-    made: list[bool] = []
 
     def is_there() -> bool:
-        if made:
-            return False
         path = f"/aws-service-role/{service}/"
         return any(True for _ in pages(aws.iam, "list_roles", "Roles", PathPrefix=path))
 
@@ -157,7 +156,7 @@ def _service_step(aws: Aws, service: str) -> Step:
         if not is_there():
             aws.iam.create_service_linked_role(AWSServiceName=service)
 
-    return Step(what, is_there, make, lambda: None)
+    return Step(f"service-linked role for {service}, which is AWS's own", is_there, make, None)
 
 
 def _remove_bucket(aws: Aws, bucket: str) -> None:

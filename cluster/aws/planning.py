@@ -99,11 +99,19 @@ def make_plan(settings: AwsSettings, spec: ClusterSpec, found: Survey, prices: P
         "USD an hour",
         f"image: {found.image.image_id}, {found.image.why}",
         *found.notes,
+        *([_too_cheap(cap, low)] if spots and cap < low else []),
         f"in all {hourly:.2f} USD an hour; everything ends after {spec.max_hours:g} hours"
         + (f" or {spec.budget_usd:g} USD" if spec.budget_usd is not None else "")
         + f", having cost {at_most:.2f} USD at most",
     ]
     return Plan(lines, usd_per_hour=hourly, usd_at_most=at_most)
+
+
+def _too_cheap(cap: float, low: float) -> str:
+    return (
+        f"max_price={cap:.4f} is below what any of these costs as spot now ({low:.4f}): no worker "
+        "machine will come until one is cheaper"
+    )
 
 
 def _shown(kind: MachineType) -> str:

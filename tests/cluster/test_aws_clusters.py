@@ -226,6 +226,9 @@ def test_a_plan_has_a_price_and_makes_nothing(account: Account) -> None:
     limited = account.provider_with(settings=msgspec.structs.replace(SETTINGS, max_price=0.02))
     most = limited.plan(spec).usd_at_most
     assert most == pytest.approx(10 * (head + beside + 4 * 0.02))
+    stingy = account.provider_with(settings=msgspec.structs.replace(SETTINGS, max_price=0.000001))
+    assert any("no worker machine will come" in line for line in stingy.plan(spec).lines)
+    assert not any("no worker machine will come" in line for line in plan.lines)
     assert account.provider.plan(account.spec(budget_usd=0.5)).usd_at_most == 0.5
     assert kinds(account.things()) == {}
 
