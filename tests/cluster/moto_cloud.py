@@ -117,10 +117,12 @@ class Calls:
 
     Attributes:
         made: operations in the order of their calls.
+        services: of each operation, as boto3 names it.
     """
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.services: dict[str, str] = {}
         self._at: int | None = None
         self._error: BaseException | None = None
 
@@ -134,6 +136,7 @@ class Calls:
     def after(self, model: Any, **_rest: Any) -> None:
         """For boto3."""
         self.made.append(model.name)
+        self.services[model.name] = model.service_model.service_name
         if self._error is not None and len(self.made) - 1 == self._at:
             error, self._error = self._error, None
             raise error
