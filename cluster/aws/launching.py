@@ -85,34 +85,39 @@ class Launch:
 
     def _make_log_group(self) -> None:
         name = self._names.log_group
-        self._aws.logs.create_log_group(logGroupName=name, tags=self._names.tags())
+        with _or_made_already():
+            self._aws.logs.create_log_group(logGroupName=name, tags=self._names.tags())
         self._aws.logs.put_retention_policy(logGroupName=name, retentionInDays=LOG_DAYS)
 
     def _keep_secrets(self, secrets: Mapping[str, str]) -> None:
         made = {name: random_secrets.token_urlsafe(32) for name in _PASSWORDS}
         for name, value in {**secrets, **made}.items():
-            self._aws.ssm.put_parameter(
-                Name=self._names.parameter(name),
-                Value=value,
-                Type="SecureString",
-                Tags=tag_list(self._names.tags()),
-            )
+            with _or_made_already():
+                self._aws.ssm.put_parameter(
+                    Name=self._names.parameter(name),
+                    Value=value,
+                    Type="SecureString",
+                    Tags=tag_list(self._names.tags()),
+                )
 
     def _make_role(self, role: Role) -> None:
         name, iam = self._names.of(role), self._aws.iam
         tags = tag_list(self._names.tags(role))
-        iam.create_role(
-            RoleName=name,
-            Path=IAM_PATH,
-            AssumeRolePolicyDocument=json.dumps(trust()),
-            Description=f"A {role} of walking-es cluster {self._spec.key}",
-            PermissionsBoundary=self._ground.boundary,
-            Tags=tags,
-        )
+        with _or_made_already():
+            iam.create_role(
+                RoleName=name,
+                Path=IAM_PATH,
+                AssumeRolePolicyDocument=json.dumps(trust()),
+                Description=f"A {role} of walking-es cluster {self._spec.key}",
+                PermissionsBoundary=self._ground.boundary,
+                Tags=tags,
+            )
         policy = json.dumps(machine_policy(self._place, self._names, role))
         iam.put_role_policy(RoleName=name, PolicyName=name, PolicyDocument=policy)
-        iam.create_instance_profile(InstanceProfileName=name, Path=IAM_PATH, Tags=tags)
-        iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        with _or_made_already():
+            iam.create_instance_profile(InstanceProfileName=name, Path=IAM_PATH, Tags=tags)
+        with _or_made_already():
+            iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
 
     def _make_template(self, role: Role, bakes: bool = False) -> None:
         self._aws.ec2.create_launch_template(
@@ -135,22 +140,23 @@ class Launch:
     def _make_group(self) -> None:
         template = self._names.of("worker")
         policy = workers_policy(self._settings, template, "$Latest")
-        _once_the_role_is_known(
-            lambda: self._aws.autoscaling.create_auto_scaling_group(
-                AutoScalingGroupName=self._names.group,
-                MixedInstancesPolicy=policy,
-                MinSize=0,  # so that a machine may leave
-                MaxSize=self._spec.size,
-                DesiredCapacity=self._spec.size,
-                CapacityRebalance=True,
-                VPCZoneIdentifier=",".join(self._ground.subnets),
-                Tags=[
-                    tag | {"PropagateAtLaunch": True}
-                    for tag in tag_list(self._names.tags("worker"))
-                ],
-            ),
-            self._sleep,
-        )
+        with _or_made_already():
+            _once_the_role_is_known(
+                lambda: self._aws.autoscaling.create_auto_scaling_group(
+                    AutoScalingGroupName=self._names.group,
+                    MixedInstancesPolicy=policy,
+                    MinSize=0,  # so that a machine may leave
+                    MaxSize=self._spec.size,
+                    DesiredCapacity=self._spec.size,
+                    CapacityRebalance=True,
+                    VPCZoneIdentifier=",".join(self._ground.subnets),
+                    Tags=[
+                        tag | {"PropagateAtLaunch": True}
+                        for tag in tag_list(self._names.tags("worker"))
+                    ],
+                ),
+                self._sleep,
+            )
         # AWS itself empties the group at the end: machines that end themselves are replaced.
         self._aws.autoscaling.put_scheduled_update_group_action(
             AutoScalingGroupName=self._names.group,
@@ -204,6 +210,28 @@ def _once_the_role_is_known(call: Callable[[], Result], sleep: Sleep) -> Result:
                 raise
         sleep(_ROLE_PAUSE_S)
     return call()
+
+
+# A profile holds one role: to add it again is one too many.
+_ONE_TOO_MANY = "InstanceSessionsPerInstanceProfile"
+_EXISTS = {
+    "AlreadyExists",
+    "EntityAlreadyExists",
+    "ParameterAlreadyExists",
+    "ResourceAlreadyExistsException",
+}
+
+
+@contextmanager
+def _or_made_already() -> Iterator[None]:
+    """For calls that take no client token: boto3 repeats a call whose answer was lost, and is told
+    that the thing is there. Nobody else makes one of that name: a cluster's uid is in it.
+    """
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        if code_of(error) not in _EXISTS and _ONE_TOO_MANY not in str(error):
+            raise
 
 
 @contextmanager

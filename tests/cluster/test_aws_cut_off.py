@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import botocore.exceptions
 import pytest
 from aws_clusters import Account, quiet
+from botocore import xform_name
 from moto_cloud import Calls, MotoCloud, called
 
 from errors import AccessRefused, ResourceExhausted
@@ -126,4 +128,32 @@ def test_a_second_interrupt_does_not_stop_the_removal(cloud: MotoCloud, tmp_path
     ):
         account.launch()
     assert len(ended) > 1
+    assert account.things() == []
+
+
+def test_a_call_that_boto3_repeats_makes_one_thing(cloud: MotoCloud, tmp_path: Path) -> None:
+    """Its answer was lost, the thing was made: the second try finds it there."""
+    account = Account(cloud, tmp_path)
+    other = cloud.fresh_aws()
+    repeated: set[str] = set()
+
+    def make_first(params: dict[str, Any], model: Any, **_call: object) -> None:
+        if model.name not in {
+            "CreateLogGroup",
+            "PutParameter",
+            "CreateRole",
+            "CreateInstanceProfile",
+            "AddRoleToInstanceProfile",
+        }:
+            return
+        repeated.add(model.name)
+        client = other.client(model.service_model.service_name)
+        getattr(client, xform_name(model.name))(**params)
+
+    with called(account.aws, "before-parameter-build", make_first):
+        account.launch()
+    assert len(repeated) == 5  # groups: moto makes a second one, which AWS refuses
+    state = account.provider.cluster("oak", "ada")
+    assert [machine.role for machine in state.machines] == ["head", "worker", "worker"]
+    account.provider.kill(state, quiet)
     assert account.things() == []
