@@ -40,12 +40,22 @@ class AwsUser:
         }
 
     def sets_up(self) -> None:
-        """The account, once."""
+        """The account, once, with the rights for that; from then on with those for the rest only,
+        and machines with their roles'.
+        """
+        moto = self.cloud.moto
+        said = [self.types("manage", "policy", *more) for more in ([], ["--for_setup"])]
+        needed, besides = (json.loads(policy)["Statement"] for policy in said)
+        user = moto.keys_of("user", *needed)
+        owner = moto.keys_of("owner", *needed, *besides)
+        moto.enforce_policies()
+        self.environment |= owner
         self.types("manage", "setup")
-        s3 = self.cloud.moto.client("s3")
+        s3 = moto.client("s3")
         for bucket in s3.list_buckets()["Buckets"]:
             # It asks for TLS: moto heeds what is denied, and not on what condition.
             s3.delete_bucket_policy(Bucket=bucket["Name"])
+        self.environment |= user
 
     def types(self, script: str, *words: str) -> str:
         """What ``python cluster/SCRIPT.py WORDS`` prints.
@@ -125,3 +135,10 @@ class AwsUser:
                     known: dict[str, Any] = json.loads(body)
                     return known
         return {}
+
+    def code(self) -> tuple[str, str]:
+        """The account's bucket, and an archive of our code in it."""
+        s3 = self.cloud.moto.client("s3")
+        bucket = s3.list_buckets()["Buckets"][0]["Name"]
+        found = s3.list_objects_v2(Bucket=bucket, Prefix="source/")["Contents"]
+        return bucket, found[0]["Key"]

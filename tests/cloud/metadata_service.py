@@ -17,7 +17,7 @@ ADDRESS = "169.254.169.254"
 _TOKEN_PATH = "/latest/api/token"
 _MAX_TTL_S = 21600
 
-Credentials = Callable[[], dict[str, Any] | None]
+Credentials = Callable[[], dict[str, str] | None]
 """Those of the instance's role as STS gives them, asked for once; None: it has no role."""
 
 
@@ -35,7 +35,7 @@ class Metadata:
         self._role = role
         self._credentials = credentials
         self._tokens: dict[str, float] = {}
-        self._given: dict[str, Any] | None = None
+        self._given: dict[str, str] | None = None
         self._lock = threading.Lock()
 
     def announce_interruption(self, in_s: float = 120.0) -> None:
@@ -75,11 +75,16 @@ class Metadata:
         names = sorted({_next(name, below) for name in self._facts if name.startswith(below)})
         return "\n".join(names) or None
 
-    def _role_credentials(self) -> str | None:
-        with self._lock:  # asked for once; EC2 has them at hand, too
+    @property
+    def keys(self) -> dict[str, str] | None:
+        """Of the instance's role; asked for once, as EC2 has them at hand, too."""
+        with self._lock:
             if self._given is None:
                 self._given = self._credentials()
-        given = self._given
+            return self._given
+
+    def _role_credentials(self) -> str | None:
+        given = self.keys
         if given is None:
             return None
         return json.dumps(

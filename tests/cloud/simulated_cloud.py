@@ -24,6 +24,7 @@ from machines import GATEWAY, LOOPBACK_PORT, Bridge, Machine
 from metadata_service import Metadata
 from moto_server import ACCOUNT, REGION, Moto, listening
 from network_space import why_no_namespaces
+from slow_endings import slow_endings
 
 ROOT = Path(__file__).resolve().parents[2]
 _LOOK_S = 0.25
@@ -82,6 +83,7 @@ class SimulatedCloud:
                 undo.callback(self._bridge.close)
                 listener = self._bridge.space.do(lambda: listening(GATEWAY))
                 self._inner_endpoint = self.moto.serve(listener)
+            self._end_those_that_are_off = undo.enter_context(slow_endings(self._is_on))
             undo.callback(self._close_machines)
             thread = threading.Thread(target=self._watch)
             thread.start()
@@ -133,6 +135,9 @@ class SimulatedCloud:
     def _ec2(self) -> Any:
         return self.moto.client("ec2")
 
+    def _is_on(self, name: str) -> bool:
+        return name in self.machines and self.machines[name].is_on
+
     def _watch(self) -> None:
         while not self._over.wait(_LOOK_S):
             try:
@@ -142,6 +147,7 @@ class SimulatedCloud:
                 return
 
     def _look(self) -> None:
+        self._end_those_that_are_off()
         found = self._instances()
         for name, instance in found.items():
             if instance["State"]["Name"] == "running" and name not in self.machines:
@@ -220,12 +226,8 @@ class SimulatedCloud:
         }
         arn = self._role_arn(instance, template)
 
-        def credentials() -> dict[str, Any] | None:
-            if not arn:
-                return None
-            given = self.moto.client("sts").assume_role(RoleArn=arn, RoleSessionName=name)
-            found: dict[str, Any] = given["Credentials"]
-            return found
+        def credentials() -> dict[str, str] | None:
+            return self.moto.role_credentials(arn, name) if arn else None
 
         return Metadata(facts, arn.rpartition("/")[2], credentials)
 

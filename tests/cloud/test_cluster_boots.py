@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aws_user import AwsUser
 from cloud_conditions import PLACES
+from forbidden_calls import not_refused
 from left_in_account import left_of
 from simulated_cloud import SimulatedCloud
 
@@ -28,6 +29,10 @@ def test_a_cluster_trains_is_followed_and_when_it_is_killed_nothing_is_left(
         said = user.types("manage", "tail", "first", "--worker=0", "--no_follow", "--lines=1000")
         assert f"working for {head.name} at {head.address}" in said
         assert "walking-es: booted" in said  # what it said before any service ran, too
+
+        for machine in (head, worker):
+            keys = machine.metadata.keys or {}
+            assert not not_refused(cloud.moto.endpoint, keys, *user.code())
 
         user.types("manage", "kill", "first", "--yes")
         cloud.wait_for(lambda: not cloud.running, "the machines' end")

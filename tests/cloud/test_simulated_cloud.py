@@ -73,6 +73,7 @@ def wait_for_two(cloud: SimulatedCloud) -> list[Machine]:
     return found
 
 
+@pytest.mark.timeout(400)
 def test_what_moto_says_is_running_runs_its_user_data_in_a_place_of_its_own(
     cloud: SimulatedCloud,
 ) -> None:
@@ -122,7 +123,7 @@ def test_what_moto_says_is_running_runs_its_user_data_in_a_place_of_its_own(
     # And the group's end is theirs.
     autoscaling.set_desired_capacity(AutoScalingGroupName=GROUP, DesiredCapacity=0)
     cloud.wait_for(lambda: not cloud.running, "no machine")
-    assert set(states(cloud).values()) == {"terminated"}
+    cloud.wait_for(lambda: set(states(cloud).values()) == {"terminated"}, "moto hears of it")
 
 
 def spot_notice_reaches_a_guest(machine: Machine) -> None:
