@@ -78,6 +78,7 @@ def machine_policy(place: Place, names: Names, role: Role) -> Document:
             ["ssm:GetParameter", "ssm:GetParameters"],
             [place.arn("ssm", f"parameter{names.parameter(SECRETS_OF[role])}")],
         ),
+        _may_decrypt(place),
         _allow(
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             [place.arn("logs", f"log-group:{names.log_group}:log-stream:{role}/*")],
@@ -149,6 +150,7 @@ def boundary(place: Place) -> Document:
             ["ssm:GetParameter", "ssm:GetParameters"],
             [place.arn("ssm", f"parameter/{ACCOUNT}/*")],
         ),
+        _may_decrypt(place),
         _allow(
             ["logs:CreateLogStream", "logs:PutLogEvents"],
             [place.arn("logs", f"log-group:/{ACCOUNT}/*")],
@@ -282,6 +284,17 @@ _SETS_UP = [
     "ec2:DeregisterImage",
     "ec2:RevokeSecurityGroupIngress",
 ]
+
+
+def _may_decrypt(place: Place) -> Statement:
+    """What is in an encrypted parameter, asked for through the parameter store and not else.
+
+    The policy of AWS's own key lets everybody in the account do so, but a role under a boundary is
+    held to what that names.
+    """
+    suffix = ".cn" if place.partition == "aws-cn" else ""
+    through = {"kms:ViaService": f"ssm.{place.region}.amazonaws.com{suffix}"}
+    return _allow(["kms:Decrypt"], [place.arn("kms", "key/*")], {"StringEquals": through})
 
 
 def _may_list(place: Place, prefix: str) -> Statement:
