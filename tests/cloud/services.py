@@ -96,7 +96,7 @@ class Service:
         self._pid = 0
         code = os.waitstatus_to_exitcode(status)
         clean = {0, *self.unit.success}
-        if self.phase != "oneshot":
+        if self.unit.kind != "oneshot":
             clean |= {-signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, -signal.SIGPIPE}
         if code in clean and self._left and self.phase != "deactivating":
             self._next_command()

@@ -8,16 +8,12 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 _SPANS_S = {"": 1.0, "s": 1.0, "sec": 1.0, "ms": 0.001, "min": 60.0, "m": 60.0, "h": 3600.0}
 _ENDINGS = {"no", "always", "on-failure", "on-success", "on-abnormal"}
 _TYPES = {"simple", "exec", "oneshot"}
 _KILL_MODES = {"control-group", "mixed", "process"}
-
-_VARIABLES = {
-    "RuntimeDirectory": "RUNTIME_DIRECTORY", "StateDirectory": "STATE_DIRECTORY",
-    "LogsDirectory": "LOGS_DIRECTORY", "CacheDirectory": "CACHE_DIRECTORY",
-}  # fmt: skip
 
 # Said of a service without which it behaves the same here, but for how it is confined.
 _NO_MATTER = {
@@ -32,7 +28,8 @@ _NO_MATTER = {
         "SystemCallArchitectures", "SystemCallFilter", "CapabilityBoundingSet",
         "AmbientCapabilities", "Group", "RuntimeDirectoryPreserve",
         "MemoryDenyWriteExecute", "ProtectProc",
-        "SyslogIdentifier", "TimeoutStartSec", "SendSIGKILL", "MemoryMax", "MemoryHigh",
+        "StandardError", "SyslogIdentifier", "TimeoutStartSec", "SendSIGKILL", "MemoryMax",
+        "MemoryHigh",
     },
 }  # fmt: skip
 
@@ -64,7 +61,6 @@ class Unit:
     remains: bool = False
     made_folders: dict[str, str] = field(default_factory=dict)
     output: str = "journal"
-    error: str = ""
     starts_at_most: int = 5
     starts_within_s: float = 10.0
     umask: int = 0o022
@@ -118,59 +114,20 @@ def parse_unit(name: str, text: str) -> Unit:
 
 def _said(unit: Unit, section: str, key: str, value: str) -> bool:
     """Take a line's meaning over; False: it has none here."""
-    texts = {
-        "Service.Type": "kind", "Service.User": "user", "Service.WorkingDirectory": "folder",
-        "Service.Restart": "restart", "Service.KillMode": "kill_mode",
-        "Service.KillSignal": "kill_signal", "Service.StandardOutput": "output",
-        "Service.StandardError": "error", "Unit.ConditionPathExists": "required_path",
-    }  # fmt: skip
-    spans = {
-        "Service.RestartSec": "restart_s", "Service.TimeoutStopSec": "stop_s",
-        "Unit.StartLimitIntervalSec": "starts_within_s",
-    }  # fmt: skip
-    commands = {
-        "Service.ExecStart": unit.commands, "Service.ExecStartPre": unit.before,
-        "Service.ExecStopPost": unit.after,
-    }  # fmt: skip
-    codes = {
-        "Service.RestartPreventExitStatus": unit.never_restart_after,
-        "Service.SuccessExitStatus": unit.success,
-    }
-    made = {
-        "Service.RuntimeDirectory": "/run", "Service.StateDirectory": "/var/lib",
-        "Service.LogsDirectory": "/var/log", "Service.CacheDirectory": "/var/cache",
-    }  # fmt: skip
-    yes = {
-        "Service.RemainAfterExit": "remains", "Service.PrivateTmp": "has_private_tmp",
-        "Service.NoNewPrivileges": "may_gain_nothing",
-    }  # fmt: skip
     name = f"{section}.{key}"
-    if name in texts:
-        setattr(unit, texts[name], value)
-    elif name in spans:
-        setattr(unit, spans[name], _seconds(value))
-    elif name in commands:
-        commands[name].append(shlex.split(value))
-    elif name in codes:
-        codes[name].update(_code(word) for word in value.split())
-    elif name in made:
-        unit.made_folders[_VARIABLES[key]] = f"{made[name]}/{value}"
+    if name in _SETS:
+        attribute, meaning = _SETS[name]
+        setattr(unit, attribute, meaning(value))
+    elif name in _ADDS:
+        attribute, meanings = _ADDS[name]
+        getattr(unit, attribute).extend(meanings(value))
+    elif name in _CODES:
+        getattr(unit, _CODES[name]).update(_code(word) for word in value.split())
+    elif name in _MADE:
+        variable, place = _MADE[name]
+        unit.made_folders[variable] = f"{place}/{value}"
     elif name == "Service.Environment":
         unit.environment.update(_pairs(shlex.split(value)))
-    elif name == "Service.EnvironmentFile":
-        unit.environment_files.append(value)
-    elif name in yes:
-        setattr(unit, yes[name], value in {"yes", "true", "1"})
-    elif name == "Service.ProtectSystem":
-        unit.is_strict = value == "strict"
-    elif name == "Service.ReadWritePaths":
-        unit.writable += value.split()
-    elif name == "Service.UMask":
-        unit.umask = int(value, 8)
-    elif name == "Unit.StartLimitBurst":
-        unit.starts_at_most = int(value)
-    elif name == "Unit.Before":  # it starts before them, and so is stopped after them
-        unit.ends_after += value.split()
     else:
         return False
     return True
@@ -209,3 +166,46 @@ def _seconds(text: str) -> float:
 
 def _code(word: str) -> int:
     return int(word) if word.isdecimal() else -int(getattr(signal, word))
+
+
+def _is_yes(value: str) -> bool:
+    return value in {"yes", "true", "1"}
+
+
+_SETS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "Service.Type": ("kind", str),
+    "Service.User": ("user", str),
+    "Service.WorkingDirectory": ("folder", str),
+    "Service.Restart": ("restart", str),
+    "Service.RestartSec": ("restart_s", _seconds),
+    "Service.TimeoutStopSec": ("stop_s", _seconds),
+    "Service.KillMode": ("kill_mode", str),
+    "Service.KillSignal": ("kill_signal", str),
+    "Service.StandardOutput": ("output", str),
+    "Service.RemainAfterExit": ("remains", _is_yes),
+    "Service.PrivateTmp": ("has_private_tmp", _is_yes),
+    "Service.NoNewPrivileges": ("may_gain_nothing", _is_yes),
+    "Service.ProtectSystem": ("is_strict", lambda value: value == "strict"),
+    "Service.UMask": ("umask", lambda value: int(value, 8)),
+    "Unit.ConditionPathExists": ("required_path", str),
+    "Unit.StartLimitIntervalSec": ("starts_within_s", _seconds),
+    "Unit.StartLimitBurst": ("starts_at_most", int),
+}
+_ADDS: dict[str, tuple[str, Callable[[str], list[Any]]]] = {
+    "Service.ExecStart": ("commands", lambda value: [shlex.split(value)]),
+    "Service.ExecStartPre": ("before", lambda value: [shlex.split(value)]),
+    "Service.ExecStopPost": ("after", lambda value: [shlex.split(value)]),
+    "Service.EnvironmentFile": ("environment_files", lambda value: [value]),
+    "Service.ReadWritePaths": ("writable", str.split),
+    "Unit.Before": ("ends_after", str.split),  # what starts before is stopped after
+}
+_CODES = {
+    "Service.RestartPreventExitStatus": "never_restart_after",
+    "Service.SuccessExitStatus": "success",
+}
+_MADE = {
+    "Service.RuntimeDirectory": ("RUNTIME_DIRECTORY", "/run"),
+    "Service.StateDirectory": ("STATE_DIRECTORY", "/var/lib"),
+    "Service.LogsDirectory": ("LOGS_DIRECTORY", "/var/log"),
+    "Service.CacheDirectory": ("CACHE_DIRECTORY", "/var/cache"),
+}
