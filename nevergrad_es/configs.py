@@ -14,7 +14,8 @@ _PENDULUM: dict[str, Any] = {"pop_size": 32, "sigma": 0.5, "num_episodes": 1}
 
 _OTHERWISE: dict[str, NamedConfig] = {
     "lander": NamedConfig(
-        "LunarLanderContinuous-v3 by a linear policy and CMA-ES.",
+        "LunarLanderContinuous-v3 by a linear policy and CMA-ES: 269 to 283 over 100 test episodes "
+        "after two million steps (five seeds).",
         # By one episode of each candidate it is luck that is selected: after two million steps 196
         # to 228 over 100 test episodes (three seeds), by two of them 224 to 286 (four).
         {"pop_size": 40, "sigma": 0.5, "num_episodes": 5, "num_generations": 200},
