@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -78,9 +78,11 @@ def theta_alone(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def argv_of_all() -> str:
     """What everybody on this machine can read of us and of what we have started."""
-    return "\n".join(
-        word for process in psutil.Process().children(recursive=True) for word in process.cmdline()
-    )
+    words: list[str] = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            words += process.cmdline()
+    return "\n".join(words)
 
 
 def refused_to(user: str, head: Client) -> set[str]:
