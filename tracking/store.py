@@ -22,6 +22,8 @@ from tracking import checkpoints, metric_log
 
 S = TypeVar("S", EnvSpec, PolicySpec)
 
+_MOST_NAMED = 20
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -110,22 +112,28 @@ class StoredRun:
             ConfigError: there is none yet, or not of that generation.
             RunError: its file is damaged.
         """
-        kept = self.checkpoints()
-        if not kept:
+        while True:
+            kept = self.checkpoints()
+            if not kept:
+                raise ConfigError(self._without_parameters())
+            wanted = kept[-1] if number is None else number
+            path = self.path / checkpoints.FOLDER / checkpoints.file_name(max(0, wanted))
+            try:
+                if wanted in kept:
+                    return _checkpoint(wanted, checkpoints.read(path), self.path)
+            except FileNotFoundError:  # a best one, gone between the look and the reading
+                if number is None:
+                    continue
             raise ConfigError(
-                f"run {self.run_id} in {self.path} has no checkpoint yet: "
-                "wait for its first generation to complete"
+                f"generation {wanted} of run {self.run_id} was not kept; {_kept_near(wanted, kept)}"
             )
-        wanted = kept[-1] if number is None else number
-        path = self.path / checkpoints.FOLDER / checkpoints.file_name(max(0, wanted))
-        # A best checkpoint may also go between the look and the reading.
-        if wanted not in kept or not path.exists():
-            raise ConfigError(
-                f"generation {wanted} of run {self.run_id} was not kept; "
-                f"kept were {', '.join(map(str, kept))}"
-            )
-        arrays = checkpoints.read(path)
-        return _checkpoint(wanted, arrays, self.path)
+
+    def _without_parameters(self) -> str:
+        if self.status == "RUNNING":
+            what = "has no checkpoint yet: wait for its first generation to complete"
+        else:
+            what = f"has no checkpoint: it ended ({self.status}) in its first generation"
+        return f"run {self.run_id} in {self.path} {what}"
 
     def _spec(self, kind: type[S], names: Mapping[str, str]) -> S:
         fields = {
@@ -180,6 +188,17 @@ def _nearest(run_id: str, runs_dir: Path) -> str:
     else:
         near = [int(name) for name in difflib.get_close_matches(run_id, map(str, known))]
     return f"; the nearest are {', '.join(map(str, near or known[-3:]))}"
+
+
+def _kept_near(wanted: int, kept: list[int]) -> str:
+    """Those that were kept, or where they are too many for a line, the nearest of them."""
+    if len(kept) <= _MOST_NAMED:
+        return f"kept were {', '.join(map(str, kept))}"
+    near = sorted(sorted(kept, key=lambda number: abs(number - wanted))[:3])
+    return (
+        f"{len(kept)} were kept, from {kept[0]} to {kept[-1]}, the nearest "
+        f"{', '.join(map(str, near))}"
+    )
 
 
 def _checkpoint(number: int, arrays: dict[str, NDArray[Any]], path: Path) -> Checkpoint:

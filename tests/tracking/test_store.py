@@ -85,14 +85,27 @@ def test_a_generation_that_was_not_kept_names_those_that_were(
         stored.checkpoint(number)
 
 
-def test_a_run_without_a_checkpoint_yet_says_so(run_once: RunOnce, tmp_path: Path) -> None:
+def test_of_many_kept_generations_the_nearest_are_named(stored: StoredRun) -> None:
+    kept = stored.path / "checkpoints" / "generation_000010.npz"
+    for number in range(20, 300, 10):
+        (kept.parent / f"generation_{number:06d}.npz").write_bytes(kept.read_bytes())
+    says = "31 were kept, from 0 to 290, the nearest 30, 40, 50"
+    with pytest.raises(ConfigError, match=says):
+        stored.checkpoint(41)
+
+
+def test_a_run_without_a_checkpoint_says_whether_to_wait(run_once: RunOnce, tmp_path: Path) -> None:
     run_once(lambda run, path: None)
     run = open_run("1", tmp_path / "runs")
     assert run.checkpoints() == []
     assert run.best() is None
     assert run.metrics() == {}
     assert run.result is None
-    with pytest.raises(ConfigError, match="no checkpoint yet"):
+    with pytest.raises(ConfigError, match=r"no checkpoint: it ended \(COMPLETED\)"):
+        run.checkpoint()
+    entry = run.path / "run.json"
+    entry.write_text(entry.read_text().replace("COMPLETED", "RUNNING"))
+    with pytest.raises(ConfigError, match="no checkpoint yet: wait"):
         run.checkpoint()
 
 
