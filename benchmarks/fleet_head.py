@@ -114,6 +114,9 @@ class Diary:
         if self._client is not None:
             told.sent_bytes, told.sent_to_head_bytes = traffic(self._client)
 
+    def times(self, times: object) -> None:
+        """Nothing to keep."""
+
     def checkpoint(
         self, number: int, arrays: Mapping[str, NDArray[Any]], *, is_best: bool, is_last: bool
     ) -> None:

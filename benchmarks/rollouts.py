@@ -167,6 +167,9 @@ class Turns:
         self._steps = self._state.totals.env_steps
         self._started_s = time.perf_counter()
 
+    def times(self, times: object) -> None:
+        """Nothing to keep."""
+
     def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
         pass
 

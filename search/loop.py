@@ -21,6 +21,7 @@ from search.metrics import generation_metrics
 from search.open_generation import OpenGeneration
 from search.protocol import Pool, Recorder
 from search.run_state import RunState
+from search.stopwatch import Stopwatch
 from search.totals import Totals, totals_after
 
 INTERRUPTED = "interrupted"
@@ -77,7 +78,7 @@ class Loop:
         self._failure_limit = FailureLimit(self._settings.max_failed_fraction, window)
         self._earlier = state.totals
         self._started_s = clock()
-        self._opened_s: dict[int, float] = {}
+        self._stopwatch = Stopwatch(clock)
         self._snapshot_s = clock()
         self._shown_s = -_SHOW_EVERY_S
         self._note = ""
@@ -123,7 +124,7 @@ class Loop:
         return ""
 
     def _publish(self, opened: OpenGeneration) -> None:
-        self._opened_s[opened.generation.number] = self._clock()
+        self._stopwatch.published(opened)
         self._pool.open(opened.generation, opened.known)
 
     def _collect(self) -> OpenGeneration | None:
@@ -144,7 +145,9 @@ class Loop:
         wanted = [batch for batch in batches if batch.digest in by_digest]
         self._journal.append(*map(Answered, wanted))
         for batch in wanted:
-            by_digest[batch.digest].add(batch)
+            opened = by_digest[batch.digest]
+            opened.add(batch)
+            self._stopwatch.came(opened.generation.number)
 
     def _show(self, tellable: Sequence[OpenGeneration]) -> None:
         now_s = self._clock()
@@ -162,7 +165,8 @@ class Loop:
 
     def _close(self, opened: OpenGeneration) -> None:
         """Tell, journal, record: in this order, so that a resume repeats at worst the telling."""
-        state, number, now_s = self._state, opened.generation.number, self._clock()
+        state, number = self._state, opened.generation.number
+        generation_s, now_s = self._stopwatch.completed(number), self._clock()
         self._pool.close(number)
         status = self._pool.status()
         totals = totals_after(
@@ -178,6 +182,7 @@ class Loop:
         checkpoint = state.checkpoint(opened.generation) if is_kept else {}
         fitness_ce = opened.fitness_ce()
         update = state.tell(opened, fitness_ce)
+        update_s = self._clock() - now_s
         self._failure_limit.passed(opened)
         state.statistics = opened.merged(state.statistics)
         state.totals = totals
@@ -186,7 +191,8 @@ class Loop:
             update=update,
             totals=totals,
             status=status,
-            generation_s=now_s - self._opened_s.pop(number),
+            generation_s=generation_s,
+            update_s=update_s,
         )
         self._journal.append(
             Closed(
@@ -200,6 +206,7 @@ class Loop:
         )
         self._journal.sync()
         self._recorder.generation(told, metrics)
+        self._recorder.times(self._stopwatch.told(opened, told))
         if is_kept:
             self._recorder.checkpoint(told, checkpoint, is_best=is_best, is_last=False)
         if self._clock() - self._snapshot_s >= self._settings.snapshot_every_s:

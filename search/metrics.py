@@ -53,6 +53,7 @@ METRICS: dict[str, Metric] = {
     "search/restarts": Metric("1", "how often CMA has begun anew; with restarts only"),
     "time/elapsed_s": Metric("s", "time in the run so far, all sessions", "total time elapsed"),
     "time/generation_s": Metric("s", "from publishing to the last record", "time per gen"),
+    "time/update_s": Metric("s", "the search learning from it"),
     "time/evaluation_s": Metric("s", "worker time per rollout", "time_to_eval"),
     "time/obtaining_s": Metric("s", "worker waiting per rollout for its task", "time_to_obtain"),
     "rate/env_steps_per_s": Metric("steps/s", "simulator steps over generation time"),
@@ -76,6 +77,8 @@ METRICS: dict[str, Metric] = {
     "fleet/disagreed": Metric("1", "those of them in which machines differ: look for the notice"),
     "fleet/unaudited": Metric("1", "rollouts to compare that one machine alone could answer"),
     "workers/now": Metric("1", "workers the pool sees"),
+    "workers/machines": Metric("1", "machines that they are on"),
+    "workers/utilisation": Metric("1", "share of the workers' time that went into rollouts"),
     "workers/unique": Metric("1", "workers with an accepted record", "num unique workers"),
     "workers/uses_mean": Metric("1", "mean batches of records per worker", "worker used times"),
 }
@@ -89,6 +92,7 @@ def generation_metrics(
     totals: Totals,
     status: PoolStatus,
     generation_s: float,
+    update_s: float,
 ) -> dict[str, float]:
     """All metrics of a complete generation that have a value in it.
 
@@ -98,6 +102,7 @@ def generation_metrics(
         totals: the run's totals after this generation.
         status: the pool's.
         generation_s: seconds from publishing to the last record.
+        update_s: seconds that the search took to learn from it.
     """
     theta = opened.generation.candidates.theta
     metrics = {
@@ -112,6 +117,7 @@ def generation_metrics(
         **_audits(status),
         "time/elapsed_s": totals.wall_s,
         "time/generation_s": generation_s,
+        "time/update_s": update_s,
     }
     if generation_s > 0:
         metrics["rate/env_steps_per_s"] = metrics["work/env_steps"] / generation_s
@@ -163,11 +169,14 @@ def _workers(batches: Sequence[RecordBatch], num_rollouts: int) -> dict[str, flo
     uses = Counter(batch.worker for batch in batches)
     if not uses:
         return {}
+    busy_s = sum(batch.evaluation_s for batch in batches)
+    waiting_s = sum(batch.obtaining_s for batch in batches)
     return {
         "workers/unique": float(len(uses)),
         "workers/uses_mean": len(batches) / len(uses),
-        "time/evaluation_s": sum(batch.evaluation_s for batch in batches) / num_rollouts,
-        "time/obtaining_s": sum(batch.obtaining_s for batch in batches) / num_rollouts,
+        "workers/utilisation": busy_s / (busy_s + waiting_s) if busy_s > 0 else 0.0,
+        "time/evaluation_s": busy_s / num_rollouts,
+        "time/obtaining_s": waiting_s / num_rollouts,
     }
 
 
@@ -185,6 +194,7 @@ def _work(opened: OpenGeneration, totals: Totals, status: PoolStatus) -> dict[st
         "failures/failed_total": float(totals.failed),
         "failures/host_failures_total": float(totals.host_failures),
         "workers/now": float(status.num_workers),
+        "workers/machines": float(status.num_machines),
     }
 
 

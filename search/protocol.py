@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from search.messages import Generation, Genomes, Perturbations, RecordBatch
+from search.timeline import GenerationTimes
 
 Candidates = Perturbations | Genomes
 State = Mapping[str, Any]
@@ -55,6 +56,7 @@ class PoolStatus(msgspec.Struct, frozen=True):
     """A pool as people want to see it. Counts are of the whole life of the pool object."""
 
     num_workers: int
+    num_machines: int = 1
     reissued: int = 0
     lost: int = 0
     audit_fraction: float = 0.0
@@ -103,6 +105,10 @@ class Recorder(Protocol):
 
     def generation(self, number: int, metrics: Mapping[str, float]) -> None:
         """Generation ``number`` is complete."""
+        ...
+
+    def times(self, times: GenerationTimes) -> None:
+        """Where the generation's time went; told after `generation`."""
         ...
 
     def checkpoint(

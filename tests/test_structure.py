@@ -23,7 +23,7 @@ ALLOWED = {
     "policy": set(),
     "env": {"policy"},  # an episode is an environment and an actor
     "cluster": set(),
-    "tracking": {"env.spec", "policy.spec", "policy.statistics"},
+    "tracking": {"env.spec", "policy.spec", "policy.statistics", "search.timeline"},
     "search": {"env", "policy"},
     "fleet": {"search", "env", "policy"},
     "es": {"search", "fleet", "env", "policy"},

@@ -128,6 +128,9 @@ class Console:
         if not self._is_live and is_said:
             self._print(line)
 
+    def times(self, times: object) -> None:
+        """Nothing to show: the metrics say it."""
+
     def checkpoint(
         self, number: int, arrays: Mapping[str, Any], *, is_best: bool, is_last: bool
     ) -> None:

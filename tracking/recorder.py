@@ -5,6 +5,7 @@
     runs/12/
       run.json config.json metrics.json   Sacred's
       metrics.jsonl                       every metric of every generation, a line each
+      timeline.jsonl                      where each generation's time went, a line each
       notices.jsonl                       what people were told
       tensorboard/                        event files
       checkpoints/                        generation_000123.npz, best.json, config.json
@@ -25,7 +26,8 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from tracking import checkpoints, metric_log
+from search.timeline import GenerationTimes
+from tracking import checkpoints, metric_log, timeline_log
 from tracking.checkpoints import Best
 from tracking.event_file import EventFile
 from tracking.metric_log import MetricLog, Row
@@ -118,6 +120,11 @@ class RunRecorder:
                 for name, value in finite.items():
                     self._run.log_scalar(name, float(value), number)
 
+    def times(self, times: GenerationTimes) -> None:
+        """Write down where a generation's time went."""
+        with self._harmless("timeline.jsonl"):
+            timeline_log.append(self._directory / timeline_log.FILE_NAME, times)
+
     def checkpoint(
         self, number: int, arrays: Mapping[str, NDArray[Any]], *, is_best: bool, is_last: bool
     ) -> None:
@@ -162,6 +169,8 @@ class RunRecorder:
             self._metric_log = MetricLog(path)
             self._rewind_events(rows, times_s)
             self._rewind_sacred(rows)
+        with self._harmless("timeline.jsonl"):
+            timeline_log.keep_only(self._directory / timeline_log.FILE_NAME, metrics_by_generation)
 
     def close(self) -> None:
         """Write what waits, and let go of the files. May be called twice."""

@@ -11,6 +11,7 @@ class Recorder(Protocol):
 
     def progress(self, number: int, done: int, total: int, status: Any) -> None: ...
     def generation(self, number: int, metrics: Mapping[str, float]) -> None: ...
+    def times(self, times: Any) -> None: ...
     def checkpoint(
         self, number: int, arrays: Mapping[str, Any], *, is_best: bool, is_last: bool
     ) -> None: ...
@@ -30,6 +31,10 @@ class Recorders:
     def generation(self, number: int, metrics: Mapping[str, float]) -> None:
         for recorder in self._recorders:
             recorder.generation(number, metrics)
+
+    def times(self, times: Any) -> None:
+        for recorder in self._recorders:
+            recorder.times(times)
 
     def checkpoint(
         self, number: int, arrays: Mapping[str, Any], *, is_best: bool, is_last: bool

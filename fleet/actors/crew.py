@@ -129,6 +129,11 @@ class Crew:
         return sum(actor.serves for actor in self._actors)
 
     @property
+    def num_hosts(self) -> int:
+        """On which those that serve are."""
+        return len({actor.place for actor in self._actors if actor.serves})
+
+    @property
     def num_expected(self) -> int:
         """Those that serve, and those that might soon."""
         return sum(not actor.refusal for actor in self._actors)

@@ -168,6 +168,7 @@ class RayPool:
         counts = self._tally.counts(self._ledgers)
         return PoolStatus(
             num_workers=self._crew.num_ready,
+            num_machines=self._crew.num_hosts,
             reissued=counts.reissued,
             lost=counts.lost,
             note=self._why_nothing_moves(),

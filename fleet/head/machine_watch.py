@@ -34,6 +34,11 @@ class MachineWatch:
         """Workers that have a process."""
         return sum(machine.num_workers for machine in self.heard)
 
+    @property
+    def num_machines(self) -> int:
+        """Hosts that have such a worker."""
+        return len({machine.host for machine in self.heard if machine.num_workers})
+
     def listen(self) -> None:
         """Hear who is there now."""
         self.heard = heartbeat.fresh(self._client)

@@ -189,6 +189,7 @@ class RedisPool:
         counts = self._tally.counts(self._ledgers)
         return PoolStatus(
             num_workers=self._machines.num_workers,
+            num_machines=self._machines.num_machines,
             reissued=counts.reissued,
             lost=counts.lost,
             audit_fraction=self._audit_fraction,

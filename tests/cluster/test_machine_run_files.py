@@ -104,6 +104,9 @@ class Silence:
 
     def generation(self, number: int, metrics: Mapping[str, float]) -> None: ...
 
+    def times(self, times: object) -> None:
+        pass
+
     def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None: ...
 
     def notice(self, line: str) -> None:

@@ -33,6 +33,9 @@ class Silence:
     def generation(self, number: int, metrics: Mapping[str, float]) -> None:
         self.metrics[number] = metrics
 
+    def times(self, times: object) -> None:
+        pass
+
     def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
         assert arrays["theta"].shape == (4,)
         self.checkpoints.append((number, is_best, is_last))

@@ -59,7 +59,7 @@ def metrics() -> dict[str, float]:
     totals = totals_after(Totals(generations=5), opened, reissued=7, lost=1, wall_s=60.0)
     update = {"update/grad_norm": 2.0, "update/ratio": 0.1, "theta/norm": 5.0}
     return generation_metrics(
-        opened, update=update, totals=totals, status=AUDITED, generation_s=2.0
+        opened, update=update, totals=totals, status=AUDITED, generation_s=2.0, update_s=0.25
     )
 
 
@@ -83,6 +83,9 @@ def metrics() -> dict[str, float]:
         ("time/evaluation_s", 1.5),
         ("time/obtaining_s", 0.5),
         ("rate/env_steps_per_s", 35.0),
+        ("time/update_s", 0.25),
+        ("workers/utilisation", 0.75),
+        ("workers/machines", 1),
         ("work/env_steps", 70),
         ("work/rollouts_total", 6),
         ("work/reissued_total", 7),
@@ -116,6 +119,11 @@ def test_a_run_without_audits_has_no_metrics_of_them() -> None:
     opened = complete()
     totals = totals_after(Totals(), opened, reissued=0, lost=0, wall_s=1.0)
     metrics = generation_metrics(
-        opened, update={}, totals=totals, status=PoolStatus(num_workers=2), generation_s=2.0
+        opened,
+        update={},
+        totals=totals,
+        status=PoolStatus(num_workers=2),
+        generation_s=2.0,
+        update_s=0.25,
     )
     assert not [name for name in metrics if name.startswith("fleet/")]
