@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tracking.mongo.server import MongoServer
 
 # Before numpy or pygame is imported by anything: they read these once.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -17,6 +22,8 @@ for _variable in [name for name in os.environ if name.startswith("ES_")]:
     del os.environ[_variable]
 
 from hypothesis import settings  # noqa: E402
+
+from errors import ServiceUnavailable  # noqa: E402
 
 # The same examples everywhere and no deadline: a busy machine must not fail a test.
 settings.register_profile("gate", derandomize=True, deadline=None)
@@ -30,3 +37,28 @@ def local_ray() -> Iterator[None]:
 
     with connected(None, workers=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def mongod() -> Iterator[MongoServer]:
+    """A real MongoDB on loopback; missing, the test is skipped, and failed in CI."""
+    from tracking.mongo.mongod_binary import mongod_binary
+    from tracking.mongo.server import MongoServer
+
+    try:
+        mongod_binary()
+    except ServiceUnavailable as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    with MongoServer() as server:
+        yield server
+
+
+@pytest.fixture
+def mongo_database(mongod: MongoServer) -> Iterator[str]:
+    """Name of a database of `mongod` that no other test sees."""
+    name = f"test_{secrets.token_hex(8)}"
+    yield name
+    with mongod.client() as client:
+        client.drop_database(name)
