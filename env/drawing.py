@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,40 +24,72 @@ FRAMES_PER_S = 25
 INSTALL_GL = "apt-get install libegl1 libgl1-mesa-dri"
 """What lets VTK and MuJoCo draw off screen on Debian and Ubuntu."""
 
-_CAPTION_SIZE = 17
+DARK = (20, 24, 30)
+"""What captions stand on."""
+
+_CAPTION_SIZE, _LEAST_CAPTION_SIZE, _MARGIN = 17, 9, 10
 
 
-def frame_stride(steps_per_s: float) -> tuple[int, float]:
-    """How many steps to a frame, and the frames a second that then play in real time."""
-    stride = max(1, math.ceil(steps_per_s / FRAMES_PER_S - 1e-9))
+def frame_stride(steps_per_s: float, every: int | None = None) -> tuple[int, float]:
+    """How many steps to a frame, ``every`` or as few as `FRAMES_PER_S` allows, and the frames a
+    second that then play in real time.
+    """
+    stride = every or max(1, math.ceil(steps_per_s / FRAMES_PER_S - 1e-9))
     return stride, steps_per_s / stride
 
 
-def caption(frame: Frame, text: str) -> Frame:
-    """A copy of ``frame`` with ``text`` on a dark strip along its upper edge."""
+def caption(frame: Frame, *lines: str) -> Frame:
+    """A copy of ``frame`` with ``lines`` on a dark strip along its upper edge, as large as fits."""
     image = Image.fromarray(frame)
-    height = _CAPTION_SIZE + 11
-    strip = Image.new("RGB", (image.width, height), (20, 24, 30))
+    size = _CAPTION_SIZE
+    while size > _LEAST_CAPTION_SIZE and _width(lines, size) > image.width - 2 * _MARGIN:
+        size -= 1
+    line_height = size + 4
+    height = line_height * len(lines) + 7
+    strip = Image.new("RGB", (image.width, height), DARK)
     image.paste(Image.blend(image.crop((0, 0, image.width, height)), strip, 0.6), (0, 0))
-    ImageDraw.Draw(image).text((10, 4), text, font=_font(), fill=(255, 255, 255))
+    pen = ImageDraw.Draw(image)
+    for number, line in enumerate(lines):
+        place = (_MARGIN, 4 + line_height * number)
+        pen.text(place, line, font=_font(size), fill=(255, 255, 255))
     return np.asarray(image).copy()
 
 
+def _width(lines: tuple[str, ...], size: int) -> float:
+    return max(float(_font(size).getlength(line)) for line in lines)
+
+
 @functools.cache
-def _font() -> Any:
-    return ImageFont.load_default(size=_CAPTION_SIZE)
+def _font(size: int) -> Any:
+    return ImageFont.load_default(size=size)
 
 
 def check_video_name(out: Path) -> None:
     """Refuse what `write_video` could not write, before anything is simulated.
 
     Raises:
-        ConfigError: another suffix than ``.mp4`` or ``.gif``, or a folder that is not there.
+        ConfigError: another suffix than ``.mp4`` or ``.gif``, a folder that is not there, or no
+            ffmpeg for an mp4.
     """
     if out.suffix.lower() not in (".mp4", ".gif"):
         raise ConfigError(f"out={out}: expected a name that ends in .mp4 or .gif")
     if not out.parent.is_dir():
         raise ConfigError(f"out={out}: no folder {out.parent}")
+    if out.suffix.lower() == ".mp4" and not has_ffmpeg():
+        raise ConfigError(
+            f"out={out}: an mp4 needs ffmpeg, and there is none: pip install imageio-ffmpeg (which "
+            f"brings one), or write {out.stem}.gif"
+        )
+
+
+def has_ffmpeg() -> bool:
+    """Whether an mp4 can be written here."""
+    try:
+        import imageio_ffmpeg
+
+        return shutil.which(imageio_ffmpeg.get_ffmpeg_exe()) is not None
+    except (ImportError, RuntimeError):  # RuntimeError: the package found none
+        return False
 
 
 def write_video(out: Path, frames: Iterable[Frame], frames_per_s: float) -> int:
@@ -153,13 +186,12 @@ class Window:
 
     Args:
         title: of the window.
-        frames_per_s: of playing.
 
     Raises:
         ConfigError: pygame is missing, or there is no display.
     """
 
-    def __init__(self, title: str, frames_per_s: float) -> None:
+    def __init__(self, title: str) -> None:
         try:
             import pygame
         except ImportError:
@@ -168,29 +200,33 @@ class Window:
             ) from None
         self._pygame = pygame
         self._title = title
-        self._frames_per_s = frames_per_s
         self._surface: Any = None
         self._clock = pygame.time.Clock()
+        try:
+            pygame.display.init()  # before an episode is simulated for nothing
+        except pygame.error as error:
+            raise _no_window(error) from None
 
-    def show(self, frame: Frame) -> None:
+    def show(self, frame: Frame, frames_per_s: float) -> None:
         """Show ``frame`` when it is due. Raises `WindowClosed` once the window is shut."""
         pygame = self._pygame
         if self._surface is None:
             try:
-                pygame.display.init()
                 self._surface = pygame.display.set_mode((frame.shape[1], frame.shape[0]))
             except pygame.error as error:
-                raise ConfigError(
-                    f"no window can be opened ({error}); name a file by --out FILE.mp4"
-                ) from None
+                raise _no_window(error) from None
             pygame.display.set_caption(self._title)
         for event in pygame.event.get():
             if event.type == pygame.QUIT:
                 raise WindowClosed("the window was closed")
         self._surface.blit(pygame.surfarray.make_surface(frame.swapaxes(0, 1)), (0, 0))
         pygame.display.flip()
-        self._clock.tick(self._frames_per_s)
+        self._clock.tick(frames_per_s)
 
     def close(self) -> None:
         """Shut the window."""
         self._pygame.display.quit()
+
+
+def _no_window(error: Exception) -> ConfigError:
+    return ConfigError(f"no window can be opened ({error}); name a file by --out FILE.mp4")

@@ -216,7 +216,7 @@ def main(
             access=_access(pool, redis_url),
             include=None if include is None else include.resolve(),
         )
-        subject = subject_of(run_id, gait_path, runs_dir, gen)
+        subject = subject_of(run_id, gait_path, runs_dir, "last" if gen is None else gen)
         test = test_of(subject, episodes, seed, max_ep_length)
         compared = by_controller(test.gait, controller, test.seed, site.include)
         click.echo(_title(subject, test, controller))

@@ -1,4 +1,4 @@
-"""Episodes as frames, from any environment that can be drawn."""
+"""Episodes as pictures, from any environment that can be drawn."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import os
 import platform
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 
 from env import registry
-from env.drawing import INSTALL_GL, Frame, caption
-from env.playback import Notice, Playback
+from env.drawing import INSTALL_GL, Frame
+from env.playback import Notice, Playback, Shown
 from env.spec import EnvSpec
 from errors import ConfigError, EnvUnavailable
 
@@ -27,27 +27,33 @@ mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 100)
 """
 
 
+@dataclass(frozen=True)
+class Picture:
+    """A moment of an episode: how it looks, and how far the episode has come by then."""
+
+    frame: Frame
+    shown: Shown
+
+
 class Film:
     """Draws the episodes of a playback.
 
     Args:
         playback: in an environment from `drawable_env`.
         notice: told, in a line each, what a user should know.
-        sleep_s: pause before each frame.
     """
 
-    def __init__(self, playback: Playback, notice: Notice, sleep_s: float = 0.0) -> None:
+    def __init__(self, playback: Playback, notice: Notice) -> None:
         self._playback = playback
         self._notice = notice
-        self._sleep_s = sleep_s
 
-    def frames(
+    def pictures(
         self,
         seed: int,
         *,
         max_ep_length: int | None = None,
         reset_options: Mapping[str, Any] | None = None,
-    ) -> Iterator[Frame]:
+    ) -> Iterator[Picture]:
         """Run an episode and draw it; arguments and errors as `Playback.episode`."""
         env: Any = self._playback.env
         simulator: Any = env.unwrapped
@@ -56,16 +62,14 @@ class Film:
         )
         if not hasattr(simulator, "snapshot"):
             for shown in episode:
-                time.sleep(self._sleep_s)
-                yield caption(env.render(), shown.caption)
+                yield Picture(env.render(), replace(shown))
             return
         # Taken first and drawn after, so that drawing never touches the simulation; and the artist
         # is asked for when the episode has arranged its model.
-        moments = [(simulator.snapshot(), shown.caption) for shown in episode]
+        moments = [(simulator.snapshot(), replace(shown)) for shown in episode]
         artist = simulator.artist(self._notice)
-        for snapshot, text in moments:
-            time.sleep(self._sleep_s)
-            yield caption(artist.draw(snapshot), text)
+        for snapshot, shown in moments:
+            yield Picture(artist.draw(snapshot), shown)
 
 
 def drawable_env(spec: EnvSpec, include: Path | None) -> gym.Env[Any, Any]:

@@ -1,7 +1,8 @@
-"""Episodes of a policy for people: stopped at as many moments as a film has frames."""
+"""Episodes of a policy for people: stopped at the moments that a film shows."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,7 @@ class Playback:
         env_spec, policy_spec: as the run has them.
         theta: ``(D,)`` float32.
         statistics: what observations are normalised with, or ``None``.
+        every: simulator steps from one moment to the next; by default as many as play well.
         include: folder of the user's own environments and modules.
         notice: told, in a line each, what a user should know.
 
@@ -87,6 +89,7 @@ class Playback:
         theta: NDArray[np.float32],
         statistics: ObservationStatistics | None,
         *,
+        every: int | None = None,
         include: Path | None = None,
         notice: Notice,
     ) -> None:
@@ -107,7 +110,9 @@ class Playback:
             env.close()
             raise
         self._steps_per_s = float(env.metadata.get("render_fps") or 50)
-        self._stride, self.frames_per_s = frame_stride(self._steps_per_s / env_spec.frame_skip)
+        skip = env_spec.frame_skip
+        acts = None if every is None else math.ceil(every / skip)
+        self._stride, self.frames_per_s = frame_stride(self._steps_per_s / skip, acts)
 
     def record(self) -> None:
         """Take down every step of the simulator from the next reset on; see `motion`.
@@ -146,7 +151,7 @@ class Playback:
         max_ep_length: int | None = None,
         reset_options: Mapping[str, Any] | None = None,
     ) -> Iterator[Shown]:
-        """Run an episode; stop at its first moment, its last, and as many between as play well.
+        """Run an episode; stop at its first moment, its last, and between as ``every`` says.
 
         Args:
             seed: of environment and policy.

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from env.render import render_run_video
+from env.show import render_run_video
 from errors import EsError
 from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
 from fleet.security.access import NO_ACCESS, Access

@@ -115,7 +115,7 @@ def test_a_caption_is_written_on_a_copy_and_only_along_the_upper_edge() -> None:
 def test_a_window_shows_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    window = Window("a test", 1000)
+    window = Window("a test")
     for frame in frames(3):
-        window.show(frame)
+        window.show(frame, 1000)
     window.close()

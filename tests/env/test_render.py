@@ -15,9 +15,8 @@ from PIL import Image
 from env.gait_file import Gait, write_gait
 from env.playback import Playback
 from env.registry import make
-from env.render import Show, perform, render_run_video
+from env.show import Performer, Show, perform, render_run_video
 from env.spec import EnvSpec
-from env.subject import Subject
 from errors import ConfigError, RunError
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
@@ -59,7 +58,7 @@ def test_a_run_becomes_a_video_without_a_display(tmp_path: Path) -> None:
     stored_run(tmp_path / "runs", "LunarLanderContinuous-v3", 18)
     done = render("3", "--max_ep_length", "20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    assert done.stderr == "no display here and no --out: writing run-3-gen-5.mp4\n"
     assert done.stdout.startswith("run-3-gen-5.mp4: 11 frames, reward ")
     assert len(done.stdout.splitlines()) == 1
     assert (tmp_path / "run-3-gen-5.mp4").stat().st_size > 1000
@@ -128,9 +127,9 @@ def test_a_gait_file_is_rendered_at_the_preset_that_is_asked_for(tmp_path: Path)
         env = EnvSpec("OpenSimWalk2D-v0", options={"preset": preset}, max_ep_length=3)
         gait = Gait.of(env, policy, theta, None, {})
         write_gait(tmp_path / f"{preset}.json", gait)
-        film = perform(
-            Subject(gait, 0, "", ""),
-            Show(max_ep_length=60, reset_options={"preset": "exact"}),
+        (film,) = perform(
+            [Performer(gait)],
+            Show(0, max_ep_length=60, reset_options={"preset": "exact"}),
             include=None,
             notice=print,
         )
