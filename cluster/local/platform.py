@@ -49,6 +49,10 @@ class LocalPlatform:
         """See `Platform.usd_so_far`."""
         return None
 
+    def usd_per_hour(self) -> float:
+        """See `Platform.usd_per_hour`."""
+        return 0.0
+
     def end_workers(self) -> None:
         """See `Platform.end_workers`."""
         self._cluster.wanted = 0

@@ -104,6 +104,10 @@ class AwsPlatform:
         with plainly():
             return self._meter.usd()
 
+    def usd_per_hour(self) -> float:
+        """See `Platform.usd_per_hour`."""
+        return self._meter.usd_per_hour
+
     def end_workers(self) -> None:
         """See `Platform.end_workers`; a worker's role may not, and need not: its group does."""
         if self._settings.role != "head":

@@ -36,6 +36,9 @@ class CostMeter:
         machines: those of the cluster, now.
         store: where the head's progress is.
         clock: seconds since 1970.
+
+    Attributes:
+        usd_per_hour: of the machines that were there at the last look; 0 before the first.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class CostMeter:
         self._clock = clock
         self._usd: float | None = None
         self._counted_s = 0.0
+        self.usd_per_hour = 0.0
 
     def usd(self) -> float:
         """USD so far, estimated.
@@ -61,10 +65,12 @@ class CostMeter:
             self._usd, self._counted_s = self._before()
         elif now_s - self._counted_s < COUNT_EVERY_S:
             return self._usd
-        for machine in self._machines():
+        machines = list(self._machines())
+        for machine in machines:
             paid_s = now_s - max(self._counted_s, machine.since_s)
             self._usd += machine.usd_per_hour * max(0.0, paid_s) / 3600
         self._counted_s = now_s
+        self.usd_per_hour = sum(machine.usd_per_hour for machine in machines)
         return self._usd
 
     def _before(self) -> tuple[float, float]:

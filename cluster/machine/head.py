@@ -116,7 +116,7 @@ class Head:
         )
         mongo_url = self._platform.secret(MONGO_URL)
         environment = server.environment | ({"ES_MONGO_URL": mongo_url} if mongo_url else {})
-        reporter = Reporter(self._platform, self._runs_dir, server.address)
+        reporter = Reporter(self._platform, self._runs_dir, server.address, self._spec.budget_usd)
         child = ChildProcess("experiment", command, environment)
         reporter.start()
         try:

@@ -75,6 +75,9 @@ class Platform(Protocol):
     def usd_so_far(self) -> float | None:
         """What the cluster has cost since it was launched, estimated; None: nothing is paid for."""
 
+    def usd_per_hour(self) -> float:
+        """What the machines cost that `usd_so_far` last found; 0: nothing."""
+
     def end_workers(self) -> None:
         """Let go of every worker machine, and have no new ones come."""
 

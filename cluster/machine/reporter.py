@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from cluster.machine.cost_file import Cost, write_cost
 from cluster.machine.machine_program import say
 from cluster.machine.platform import Platform
 from cluster.machine.run_files import RunUploader
@@ -21,6 +22,7 @@ PROGRESS_EVERY_S = 10.0
 _LEAST_S = 2.0
 _TICK_S = 0.5
 _AGAIN_S = 5.0
+_COUNTING = "what the cluster costs cannot be told"
 _KEEPING = "the run cannot be kept in the store"
 
 
@@ -30,15 +32,28 @@ class Reporter:
     A run goes there within seconds of each new generation, and twice a minute. Make another for
     another session of the experiment; see `RunUploader`.
 
+    Args:
+        platform: who provides this machine.
+        runs_dir: where runs are kept on it.
+        address: this head's.
+        budget_usd: at which the cluster ends; None: it has no budget.
+
     Attributes:
         usd: what the cluster has cost, as last heard; None: nothing is paid for.
         is_superseded: another head has taken over, and the store is its own from then on.
     """
 
-    def __init__(self, platform: Platform, runs_dir: Path, address: HeadAddress) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        runs_dir: Path,
+        address: HeadAddress,
+        budget_usd: float | None = None,
+    ) -> None:
         self._platform = platform
         self._runs_dir = runs_dir
         self._address = address
+        self._budget_usd = budget_usd
         self._uploader: tuple[Path, RunUploader] | None = None
         self._finishing = threading.Event()
         self._done = threading.Event()
@@ -68,7 +83,7 @@ class Reporter:
             now_s = time.monotonic()
             # Each by itself: a run must be kept whether or not anybody knows what it costs.
             if now_s - counted_s >= PROGRESS_EVERY_S:
-                self._attempt(self._count, "what the cluster costs cannot be told")
+                self._attempt(self._count, _COUNTING)
                 counted_s = now_s
             if now_s - reported_s >= PROGRESS_EVERY_S:
                 self._attempt(self._report, "how the run stands cannot be told")
@@ -82,6 +97,8 @@ class Reporter:
         self._finish()
 
     def _finish(self) -> None:
+        if not self.is_superseded:
+            self._attempt(self._count, _COUNTING)
         while not self.is_superseded and not self._given_up:
             if self._attempt(lambda: self._upload(everything=True), _KEEPING):
                 self._attempt(self._report, "how the run ended cannot be told")
@@ -125,7 +142,18 @@ class Reporter:
         self._seen = directory, size
 
     def _count(self) -> None:
-        self.usd = self._platform.usd_so_far()
+        usd = self._platform.usd_so_far()
+        directory = newest_run(self._runs_dir)
+        if usd is not None and directory is not None:
+            cost = Cost(
+                time_s=time.time(),
+                usd=usd,
+                usd_per_hour=self._platform.usd_per_hour(),
+                budget_usd=self._budget_usd,
+            )
+            write_cost(directory, cost)
+        # Last: whoever ends the run for it wants the run to know why.
+        self.usd = usd
 
     def _report(self) -> None:
         data = self._platform.store.get(HEAD_KEY)

@@ -39,6 +39,9 @@ class TrialPlatform:
     def usd_so_far(self) -> float | None:
         return self.usd
 
+    def usd_per_hour(self) -> float:
+        return 0.5
+
     def end_workers(self) -> None:
         self.ended.append("workers")
 

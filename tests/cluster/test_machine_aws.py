@@ -308,6 +308,7 @@ def test_costs_go_on_where_an_earlier_head_left_off(tmp_path: Path) -> None:
     now_s += 1801 - COUNT_EVERY_S
     there.append(Paid(since_s=now_s - 360, usd_per_hour=10.0))
     assert meter.usd() == pytest.approx(2.0 + 1.0 + 1.0)
+    assert meter.usd_per_hour == pytest.approx(2.0 + 10.0)
     store.put(PROGRESS_KEY, msgspec.json.encode(Progress(time_s=now_s, usd=4.0)))
     now_s += 3600
     again = CostMeter(lambda: there[:1], store, clock=lambda: now_s)

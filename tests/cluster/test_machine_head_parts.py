@@ -26,6 +26,7 @@ from cluster.machine.reporter import Reporter
 from cluster.machine.run_files import stored_runs
 from cluster.store import ENDED_KEY, PROGRESS_KEY, Ended, FolderStore, HeadAddress
 from errors import ResourceExhausted, ServiceUnavailable
+from tracking.cost import read_cost
 
 TLS_SERVER = os.environ.get("TEST_REDIS_SERVER") or shutil.which("redis-server")
 
@@ -157,3 +158,28 @@ def test_a_run_is_kept_although_nobody_knows_what_it_costs(tmp_path: Path) -> No
     assert stored_runs(store) == [1]
     assert store.get(PROGRESS_KEY) is not None
     assert reporter.finish(60)
+
+
+def test_a_run_says_what_its_machines_cost(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "store")
+    directory = tmp_path / "runs" / "1"
+    directory.mkdir(parents=True)
+    (directory / "run.json").write_text("{}")
+    address = HeadAddress(host="127.0.0.1", port=1, since_s=1.0, machine="head")
+    platform = TrialPlatform(store)
+    platform.usd = 1.5
+    reporter = Reporter(platform, tmp_path / "runs", address, budget_usd=2.0)
+    reporter.start()
+    deadline_s = time.monotonic() + 60
+    while reporter.usd is None and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    cost = read_cost(directory)
+    assert cost is not None
+    assert (cost.usd, cost.usd_per_hour, cost.budget_usd) == (1.5, 0.5, 2.0)
+    assert not cost.is_used_up
+    platform.usd = 2.0
+    assert reporter.finish(60)
+    last = read_cost(directory)
+    assert last is not None
+    assert last.is_used_up
+    assert store.get("runs/1/cost.json") == (directory / "cost.json").read_bytes()
