@@ -20,12 +20,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tracking.figures import duration_text, number_text, rate_text
+from tracking.console_rows import cost_row, fitness_row, fleet_row, flowing, time_row, work_row
+from tracking.cost import Cost
+from tracking.figures import counted, duration_text, number_text, rate_text
 from tracking.sparkline import ASCII, BLOCKS, History, sparkline
 
 MAX_PANEL_WIDTH = 120
 _LABEL_WIDTH = 10
 _RECENT_GENERATIONS = 20
+_COST_EVERY_S = 10.0
 
 
 class PoolStatus(Protocol):
@@ -33,6 +36,8 @@ class PoolStatus(Protocol):
 
     @property
     def num_workers(self) -> int: ...
+    @property
+    def num_machines(self) -> int: ...
     @property
     def reissued(self) -> int: ...
     @property
@@ -49,6 +54,7 @@ class Console:
         clock: monotonic seconds.
         title: shown on the panel's edge, such as ``walk, run 12``.
         only_scored: plain lines for generations with validation episodes alone.
+        cost: what the machines cost, asked every few seconds; None: nothing is paid for.
     """
 
     def __init__(
@@ -60,10 +66,14 @@ class Console:
         title: str = "",
         *,
         only_scored: bool = False,
+        cost: Callable[[], Cost | None] = lambda: None,
     ) -> None:
         self._total, self._max_wall_s = total_generations, max_wall_s
         self._stream, self._clock, self._title = stream, clock, title
         self._only_scored = only_scored
+        self._ask_cost = cost
+        self._cost: Cost | None = None
+        self._cost_at_s = -_COST_EVERY_S
         self._rich = rich.console.Console(file=stream, highlight=False)
         # rich counts TERM=dumb as a terminal too, one that cannot move its cursor.
         self._is_live = self._rich.is_terminal and not self._rich.is_dumb_terminal
@@ -185,12 +195,17 @@ class Console:
     def _facts(self) -> dict[str, str]:
         metrics, status, left_s = self._metrics, self._status, self._left_s()
         workers = status.num_workers if status else int(metrics.get("workers/now", 0))
+        machines = status.num_machines if status else int(metrics.get("workers/machines", 1))
+        busy = metrics.get("workers/utilisation")
         return {
             "current": number_text(metrics.get("fitness/current")),
             "mean": number_text(metrics.get("fitness/mean")),
             "best": number_text(metrics.get("fitness/best_overall")),
             "rate": rate_text(metrics.get("rate/env_steps_per_s")),
             "workers": str(workers),
+            "machines": counted(machines, "machine"),
+            "is_many": "yes" if machines > 1 else "",
+            "busy": "" if busy is None else f"{busy:.0%} busy",
             "failed": str(int(metrics.get("failures/failed_total", 0))),
             "reissued": str(int(metrics.get("work/reissued_total", 0))),
             "elapsed": duration_text(self._elapsed_s()),
@@ -201,12 +216,21 @@ class Console:
     def _line(self, number: int) -> str:
         facts = self._facts()
         width = len(str(self._total))
+        where = f" on {facts['machines']}" if facts["is_many"] else ""
+        cost = self._paid()
+        paid = f"  {cost.usd:.2f} USD" if cost is not None else ""
         return (
             f"generation {number:>{width}}/{self._total}"
             f"  current {facts['current']:>8}  mean {facts['mean']:>8}  best {facts['best']:>8}"
-            f"  {facts['rate']:>5} steps/s  {facts['workers']:>2} workers"
-            f"  {facts['failed']} failed  {facts['left']} left"
+            f"  {facts['rate']:>5} steps/s  {facts['workers']:>2} workers{where}"
+            f"  {facts['failed']} failed{paid}  {facts['left']} left"
         )
+
+    def _paid(self) -> Cost | None:
+        now_s = self._clock()
+        if now_s - self._cost_at_s >= _COST_EVERY_S:
+            self._cost, self._cost_at_s = self._ask_cost(), now_s
+        return self._cost
 
     def _panel(self) -> Panel:
         with self._lock:
@@ -219,10 +243,14 @@ class Console:
             grid.add_column(style="dim", no_wrap=True, width=_LABEL_WIDTH)
             grid.add_column(overflow="fold")
             grid.add_row("generation", self._progress(room))
-            grid.add_row("fitness", _flowing(_fitness(facts), room))
+            grid.add_row("fitness", flowing(fitness_row(facts), room))
             grid.add_row("", Text(self._curve(room), style="green"))
-            grid.add_row("work", _flowing(_work(facts), room))
-            grid.add_row("time", _flowing(_time(facts), room))
+            grid.add_row("fleet", flowing(fleet_row(facts), room))
+            grid.add_row("work", flowing(work_row(facts), room))
+            grid.add_row("time", flowing(time_row(facts), room))
+            cost = self._paid()
+            if cost is not None:
+                grid.add_row("cost", flowing(cost_row(cost), room))
             if self._status is not None and self._status.note and self._number < self._total:
                 grid.add_row("waiting", Text(self._status.note, style="yellow"))
             title = Text(self._title) if self._title else None
@@ -246,36 +274,3 @@ class Console:
     def _curve(self, room: int) -> str:
         blocks = BLOCKS if self._rich.encoding.startswith("utf") else ASCII
         return sparkline(self._history.values(), room, blocks)
-
-
-def _fitness(facts: Mapping[str, str]) -> list[Text]:
-    current = Text(f"current {facts['current']}", style="bold green")
-    return [current, Text(f"mean {facts['mean']}"), Text(f"best {facts['best']}")]
-
-
-def _work(facts: Mapping[str, str]) -> list[Text]:
-    failed = Text(f"{facts['failed']} failed", style="" if facts["failed"] == "0" else "red")
-    rate, workers = Text(f"{facts['rate']} steps/s"), Text(f"{facts['workers']} workers")
-    return [rate, workers, failed, Text(f"{facts['reissued']} reissued")]
-
-
-def _time(facts: Mapping[str, str]) -> list[Text]:
-    if facts["is_over"]:
-        return [Text(f"{facts['elapsed']} elapsed")]
-    left = "time left unknown" if facts["left"] == "-" else f"about {facts['left']} left"
-    return [Text(f"{facts['elapsed']} elapsed"), Text(left)]
-
-
-def _flowing(parts: list[Text], room: int) -> Text:
-    """``parts`` side by side, each whole, on as many lines of ``room`` columns as they need."""
-    text, column = Text(), 0
-    for part in parts:
-        if column and column + 3 + len(part) > room:
-            text.append("\n")
-            column = 0
-        elif column:
-            text.append("   ")
-            column += 3
-        text.append_text(part)
-        column += len(part)
-    return text

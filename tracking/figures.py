@@ -37,6 +37,28 @@ def rate_text(value: float | None) -> str:
     return f"{value:.1f}" if value < 99.95 else f"{value:.0f}"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "worker"), counted(40, "worker")
+    ('1 worker', '40 workers')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def size_text(num_bytes: float) -> str:
+    """At most 7 characters, in powers of 1000: ``812 B``, ``4.1 kB``, ``120 MB``.
+
+    >>> size_text(812), size_text(4_100), size_text(120e6), size_text(999_999)
+    ('812 B', '4.1 kB', '120 MB', '1.0 MB')
+    """
+    size, units = float(num_bytes), ["B", "kB", "MB", "GB", "TB"]
+    while size >= 999.5 and len(units) > 1:
+        size /= 1000
+        units.pop(0)
+    return f"{size:.0f} {units[0]}" if units[0] == "B" or size >= 99.5 else f"{size:.1f} {units[0]}"
+
+
 def duration_text(seconds: float) -> str:
     """``0:00:41``, ``27:46:40``.
 

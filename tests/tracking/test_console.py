@@ -19,6 +19,7 @@ from fcntl import ioctl
 import pytest
 
 from tracking.console import Console
+from tracking.cost import Cost
 from tracking.recorders import Recorders
 
 GOLDEN = (
@@ -33,6 +34,7 @@ GOLDEN = (
 @dataclass
 class Status:
     num_workers: int = 2
+    num_machines: int = 1
     reissued: int = 0
     note: str = ""
 
@@ -85,6 +87,24 @@ def test_a_resumed_run_counts_the_time_of_its_earlier_sessions() -> None:
         clock.now_s += 1.0
         console.generation(500, {"time/elapsed_s": 45.0})
     assert stream.getvalue().rstrip().endswith("0:00:15 left")
+
+
+def test_a_fleet_is_counted_in_machines_and_in_what_they_cost() -> None:
+    stream = io.StringIO()
+    cost = Cost(time_s=0.0, usd=1.237, usd_per_hour=3.2, budget_usd=5.0)
+    with Console(12, None, stream, Clock(), cost=lambda: cost) as console:
+        console.progress(0, 10, 10, Status(num_workers=40, num_machines=5))
+        console.generation(0, metrics(0))
+    assert "40 workers on 5 machines  0 failed  1.24 USD  " in stream.getvalue()
+
+
+def test_a_panel_at_80_columns_has_the_whole_fleet_and_its_price() -> None:
+    shown = last_panel(on_a_terminal(80, count=40, fleet=True))
+    rows = {line[1:14].strip(): line[14:-1].strip() for line in shown.split("\r\n") if line}
+    assert rows["fleet"] == "120 machines   960 workers   93% busy"
+    assert rows["work"] == "950 steps/s   117 failed   2341 reissued"
+    assert rows["cost"] == "12.35 of 50.00 USD   41.20 USD/h"
+    assert all(len(line) <= 78 for line in shown.split("\r\n"))
 
 
 def test_a_closed_pipe_ends_the_showing_and_not_the_run() -> None:
@@ -140,14 +160,23 @@ import sys, time
 sys.path[:0] = {path!r}
 from test_console import Status, metrics
 from tracking.console import Console
+from tracking.cost import Cost
 from tracking.interruption import Interrupted, interruptible
 try:
-    with interruptible(), Console(40, None, sys.stdout, title="walk, run 12") as console:
+    status, cost, more = Status(note="waiting for workers"), None, {{}}
+    if {fleet}:
+        status = Status(960, 120, 2341)
+        cost = Cost(0.0, 12.345, 41.2, 50.0)
+        more = {{"workers/utilisation": 0.934, "work/reissued_total": 2341.0}}
+    with (
+        interruptible(),
+        Console(40, None, sys.stdout, title="walk, run 12", cost=lambda: cost) as console,
+    ):
         for number in range({count}):
             for done in range(0, 11, 5):
-                console.progress(number, done, 10, Status(note="waiting for workers"))
+                console.progress(number, done, 10, status)
                 time.sleep(0.01)
-            console.generation(number, metrics(number))
+            console.generation(number, metrics(number) | more)
             if number == 2:
                 console.notice("a notice above the panel")
         {then}
@@ -156,12 +185,12 @@ except Interrupted as stop:
 """
 
 
-def on_a_terminal(columns: int, count: int, interrupt: bool = False) -> str:
+def on_a_terminal(columns: int, count: int, *, interrupt: bool = False, fleet: bool = False) -> str:
     """What a terminal of that width got from the demo, Ctrl-C being typed into it at the end."""
     head, tail = pty.openpty()
     ioctl(tail, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     then = "time.sleep(30)" if interrupt else "pass"
-    code = DEMO.format(path=sys.path, count=count, then=then)
+    code = DEMO.format(path=sys.path, count=count, then=then, fleet=fleet)
     child = subprocess.Popen(
         [sys.executable, "-c", code],
         stdin=tail,
@@ -201,11 +230,15 @@ def on_a_terminal(columns: int, count: int, interrupt: bool = False) -> str:
     return received.decode()
 
 
+def last_panel(shown: str) -> str:
+    """What stays on the terminal, without its colours."""
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown[shown.rindex("╭") :])
+
+
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_the_last_panel_stays_and_fits_the_terminal(columns: int) -> None:
     shown = on_a_terminal(columns, count=40)
-    last = shown[shown.rindex("╭") :]
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", last)
+    plain = last_panel(shown)
     assert "40 of 40" in plain
     assert "current 19.0" in plain
     assert "waiting" not in plain
