@@ -6,160 +6,33 @@ and OpenSim environments at their exact preset.
 
 from __future__ import annotations
 
+import json
 import os
-import secrets
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-import numpy as np
 
 from env import registry
 from env.gait_file import Gait, write_gait
-from env.subject import Subject, subject_of
-from errors import EsError, RunError, in_options
+from env.subject import Subject, Which, subject_of
+from env.success import success_of
+from errors import ConfigError, EsError, in_options
 from fleet.connection import DEFAULT_URL, URL_VARIABLE, refuse_password_in
-from fleet.pools import Site, open_pool
+from fleet.pools import Site
 from fleet.security.access import NO_ACCESS, Access
 from fleet.security.find_access import find_access
-from policy.actor import build_actor
-from policy.parameters import initial_theta
-from policy.spec import PolicySpec
-from search.arithmetic import fingerprint, use_one_thread
-from search.code_version import code_version
-from search.messages import (
-    MESSAGE_VERSION,
-    Experiment,
-    Generation,
-    Genomes,
-    GuardSpec,
-    RolloutRecord,
-    SeedRule,
-)
 from search.run_config import POOLS
 from search.scores import Scores
+from training.score_sheet import ScoreSheet
+from training.trial import Trial, by_controller, run_trial
 
 DEFAULT_EPISODES = 10
 CONTROLLERS = ("trained", "untrained", "random")
-_POLL_S = 0.5
-
-
-@dataclass(frozen=True)
-class Test:
-    """Episodes to run.
-
-    Attributes:
-        gait: the policy and its environment.
-        num_episodes: at least 1.
-        seed: of which the final-test seeds are derived.
-        score_options: options of the environment's reset.
-        guard: when an episode is given up.
-    """
-
-    gait: Gait
-    num_episodes: int
-    seed: int
-    score_options: dict[str, Any]
-    guard: GuardSpec
-
-    def generation(self, run_uid: str, include: Path | None) -> Generation:
-        """A generation of theta alone, on the final-test seeds."""
-        theta_d = self.gait.theta_d
-        return Generation(
-            version=MESSAGE_VERSION,
-            run_uid=run_uid,
-            number=0,
-            candidates=Genomes.of(theta_d, np.empty((0, len(theta_d)), dtype=np.float32)),
-            num_episodes=1,
-            num_validation=self.num_episodes,
-            seeds=SeedRule(self.seed),
-            statistics=self.gait.statistics,
-            max_ep_length=registry.time_limit(self.gait.env, include),
-            final=True,
-            score_options=self.score_options,
-        )
-
-
-def evaluate(test: Test, site: Site) -> Scores:
-    """Run the episodes; the same scores wherever they run.
-
-    Raises:
-        ConfigError: environment or policy cannot be built, or theta does not fit.
-        RunError: every episode failed.
-    """
-    use_one_thread()
-    _check_fit(test.gait, site.include)
-    run_uid = secrets.token_hex(16)
-    experiment = Experiment(
-        version=MESSAGE_VERSION,
-        run_uid=run_uid,
-        run_id="evaluation",
-        code_version=code_version(),
-        arithmetic=fingerprint(),
-        env=test.gait.env,
-        policy=test.gait.policy,
-        noise=None,
-        guard=test.guard,
-    )
-    generation = test.generation(run_uid, site.include)
-    records: dict[int, RolloutRecord] = {}
-    with open_pool(site, experiment, None, _say_aside) as pool:
-        pool.open(generation)
-        hidden = not sys.stderr.isatty()
-        with click.progressbar(
-            length=test.num_episodes, label="episodes", file=sys.stderr, hidden=hidden
-        ) as bar:
-            while len(records) < test.num_episodes:
-                for batch in pool.results(_POLL_S):
-                    bar.update(len({r.rollout for r in batch.records} - set(records)))
-                    records |= {record.rollout: record for record in batch.records}
-    scores = Scores.of(records[rollout] for rollout in sorted(records))
-    if not scores.scored:
-        raise RunError(f"all {test.num_episodes} episodes failed: {scores.failed[0].error}")
-    return scores
-
-
-def by_controller(gait: Gait, controller: str, seed: int, include: Path | None) -> Gait:
-    """``gait`` with other parameters: ``untrained``, those that a search would start from, or
-    ``random``, actions drawn from the action space.
-    """
-    if controller == "trained":
-        return gait
-    policy = PolicySpec("random") if controller == "random" else gait.policy
-    env = registry.make(gait.env, include=include)
-    theta = initial_theta(policy, env.observation_space, env.action_space, seed, include)
-    env.close()
-    return Gait.of(gait.env, policy, theta, None, {})
-
-
-def _check_fit(gait: Gait, include: Path | None) -> None:
-    """Refuse here, in a line, what every worker would refuse."""
-    env = registry.make(gait.env, include=include)
-    try:
-        actor = build_actor(gait.policy, env.observation_space, env.action_space, include=include)
-        actor.load(gait.theta_d, gait.statistics)
-    finally:
-        env.close()
-
-
-def _say_aside(line: str) -> None:
-    click.echo(line, err=True)
-
-
-def _print(scores: Scores) -> None:
-    click.echo("episode     reward   steps  distance")
-    for number, record in enumerate(scores.scored):
-        distance = "" if record.distance_m is None else f"{record.distance_m:7.2f} m"
-        click.echo(f"{number:7d} {record.fitness:10.2f} {record.length:7d} {distance}")
-    for record in scores.failed:
-        click.echo(f"episode {record.rollout} failed: {record.error}")
-    if scores.terms:
-        click.echo(", ".join(f"{name} {value:.2f}" for name, value in scores.terms.items()))
-    click.echo(scores.summary())
 
 
 @click.command()
@@ -167,6 +40,7 @@ def _print(scores: Scores) -> None:
 @click.option("--gait", "gait_path", type=click.Path(path_type=Path), help="A gait file instead.")
 @click.option("--episodes", type=click.IntRange(1), help="10; 1 where episodes never differ.")
 @click.option("--gen", type=int, help="Generation of the checkpoint; the newest by default.")
+@click.option("--best", is_flag=True, help="The generation with the best fitness/current.")
 @click.option(
     "--controller",
     type=click.Choice(CONTROLLERS),
@@ -184,11 +58,13 @@ def _print(scores: Scores) -> None:
 @click.option("--runs_dir", type=click.Path(path_type=Path), default=Path("runs"))
 @click.option("--include", type=click.Path(path_type=Path), help="Folder of your own modules.")
 @click.option("--save", type=click.Path(path_type=Path), help="Keep the policy as a gait file.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 def main(
     run_id: str | None,
     gait_path: Path | None,
     episodes: int | None,
     gen: int | None,
+    best: bool,
     controller: str,
     max_ep_length: int | None,
     seed: int | None,
@@ -198,6 +74,7 @@ def main(
     runs_dir: Path,
     include: Path | None,
     save: Path | None,
+    as_json: bool,
 ) -> None:
     """Score the policy of run RUN_ID on held-out episodes, OpenSim at the exact preset.
 
@@ -205,30 +82,49 @@ def main(
     episodes end where the environment ends them.
     """
     try:
-        if redis_url is not None:
-            refuse_password_in(redis_url)
-        redis_url = redis_url or os.environ.get(URL_VARIABLE)
-        site = Site(
-            pool,
-            log=Path(tempfile.gettempdir()) / f"es-evaluate-{os.getpid()}.log",
-            workers="auto" if workers is None else workers,
-            redis_url=redis_url,
-            access=_access(pool, redis_url),
-            include=None if include is None else include.resolve(),
-        )
-        subject = subject_of(run_id, gait_path, runs_dir, "last" if gen is None else gen)
-        test = test_of(subject, episodes, seed, max_ep_length)
-        compared = by_controller(test.gait, controller, test.seed, site.include)
-        click.echo(_title(subject, test, controller))
-        scores = evaluate(replace(test, gait=compared), site)
-        site.log.unlink(missing_ok=True)
-        _print(scores)
+        which = _which(gait_path, gen, best)
+        site = _site(pool, workers, redis_url, include)
+        subject = subject_of(run_id, gait_path, runs_dir, which)
+        trial = _trial(subject, episodes, seed, max_ep_length)
+        compared = by_controller(trial.gait, controller, trial.seed, site.include)
+        success = success_of(trial.gait.env, site.include)
+        if not as_json:
+            click.echo(_title(subject, trial, controller))
+        scores = _run(replace(trial, gait=compared), site)
+        sheet = ScoreSheet(scores, success)
+        if as_json:
+            facts = _facts(subject, trial, controller)
+            click.echo(json.dumps({**facts, **sheet.as_json()}, indent=1))
+        else:
+            click.echo("\n".join(sheet.lines()))
         if save is not None:
-            write_gait(save, _scored_gait(test.gait, scores))
-            click.echo(f"kept in {save}")
+            write_gait(save, _scored_gait(trial.gait, scores))
+            click.echo(f"kept in {save}", err=as_json)
     except EsError as error:
         click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
+
+
+def _which(gait_path: Path | None, gen: int | None, best: bool) -> Which:
+    if gen is not None and best:
+        raise ConfigError("--gen and --best each name a generation: one of them is meant")
+    if gait_path is not None and (gen is not None or best):
+        raise ConfigError("--gait names a policy, and --gen and --best are of runs")
+    return "best" if best else "last" if gen is None else gen
+
+
+def _site(pool: str, workers: int | None, redis_url: str | None, include: Path | None) -> Site:
+    if redis_url is not None:
+        refuse_password_in(redis_url)
+    redis_url = redis_url or os.environ.get(URL_VARIABLE)
+    return Site(
+        pool,
+        log=Path(tempfile.gettempdir()) / f"es-evaluate-{os.getpid()}.log",
+        workers="auto" if workers is None else workers,
+        redis_url=redis_url,
+        access=_access(pool, redis_url),
+        include=None if include is None else include.resolve(),
+    )
 
 
 def _access(pool: str, redis_url: str | None) -> Access:
@@ -238,9 +134,9 @@ def _access(pool: str, redis_url: str | None) -> Access:
     return find_access(redis_url or DEFAULT_URL, may_ask=redis_url is not None)
 
 
-def test_of(
+def _trial(
     subject: Subject, episodes: int | None, seed: int | None, max_ep_length: int | None
-) -> Test:
+) -> Trial:
     """The closing test of the subject's run again, but for what is given."""
     gait = subject.gait
     if max_ep_length is not None:
@@ -248,7 +144,7 @@ def test_of(
         gait = msgspec.structs.replace(gait, env=env)
     if episodes is None:
         episodes = 1 if registry.is_deterministic(gait.env) else DEFAULT_EPISODES
-    return Test(
+    return Trial(
         gait,
         episodes,
         subject.seed if seed is None else seed,
@@ -257,12 +153,43 @@ def test_of(
     )
 
 
-def _title(subject: Subject, test: Test, controller: str) -> str:
-    about = ", ".join(f"{name} {value}" for name, value in test.gait.about.items())
-    options = ", ".join(f"{name} {value}" for name, value in test.score_options.items())
-    env, policy = test.gait.env.name, test.gait.policy.network
+def _run(trial: Trial, site: Site) -> Scores:
+    """Run it, with a bar where somebody watches; what workers had to say is kept if it fails."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(
+        length=trial.num_episodes, label="episodes", file=sys.stderr, hidden=hidden
+    ) as bar:
+        scores = run_trial(trial, site, notice=_say_aside, progress=bar.update)
+    site.log.unlink(missing_ok=True)
+    return scores
+
+
+def _say_aside(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _title(subject: Subject, trial: Trial, controller: str) -> str:
+    about = ", ".join(f"{name} {value}" for name, value in trial.gait.about.items())
+    options = ", ".join(f"{name} {value}" for name, value in trial.score_options.items())
+    env, policy = trial.gait.env.name, trial.gait.policy.network
     parts = [subject.title, env, f"policy {policy}", controller, about, options]
     return ", ".join(part for part in parts if part)
+
+
+def _facts(subject: Subject, trial: Trial, controller: str) -> dict[str, Any]:
+    """What was tested, as the JSON begins."""
+    return {
+        "of": subject.title,
+        "run": subject.run_id,
+        "generation": subject.generation,
+        "env": trial.gait.env.name,
+        "env_options": trial.gait.env.options,
+        "max_ep_length": trial.gait.env.max_ep_length,
+        "network": trial.gait.policy.network,
+        "controller": controller,
+        "score_options": trial.score_options,
+        "seed": trial.seed,
+    }
 
 
 def _scored_gait(gait: Gait, scores: Scores) -> Gait:

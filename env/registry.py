@@ -34,6 +34,7 @@ class OwnEnv:
         is_deterministic: whether all its episodes start and go alike, without options.
         max_steps_at: the cap at difficulties where it is another.
         random_at: difficulties at which a deterministic one is not.
+        ends_by_falling: whether an episode that lasts to its cap has succeeded.
     """
 
     entry_point: str
@@ -41,6 +42,7 @@ class OwnEnv:
     is_deterministic: bool = False
     max_steps_at: Mapping[int, int] = field(default_factory=dict)
     random_at: tuple[int, ...] = ()
+    ends_by_falling: bool = False
 
     def max_steps_with(self, options: Mapping[str, Any]) -> int:
         """Episode cap of the environment made with these options."""
@@ -57,10 +59,10 @@ OWN_ENVS = {
         "env.partially_observable:PartiallyObservablePendulum", 200
     ),
     "PartiallyObservableCartPole-v0": OwnEnv(
-        "env.partially_observable:PartiallyObservableCartPole", 500
+        "env.partially_observable:PartiallyObservableCartPole", 500, ends_by_falling=True
     ),
     "PartiallyObservableCartPoleEasy-v0": OwnEnv(
-        "env.partially_observable:PartiallyObservableCartPoleEasy", 500
+        "env.partially_observable:PartiallyObservableCartPoleEasy", 500, ends_by_falling=True
     ),
     "OpenSimWalk2D-v0": OwnEnv(
         "env.musculoskeletal.walk2d:Walk2D",
@@ -68,6 +70,7 @@ OWN_ENVS = {
         is_deterministic=True,
         max_steps_at={3: 2500},
         random_at=(1, 2, 3),
+        ends_by_falling=True,
     ),
     "OpenSimWalk3D-v0": OwnEnv(
         "env.musculoskeletal.walk3d:Walk3D",
@@ -75,10 +78,15 @@ OWN_ENVS = {
         is_deterministic=True,
         max_steps_at={3: 2500},
         random_at=(1, 2, 3),
+        ends_by_falling=True,
     ),
     "OpenSimArm2D-v0": OwnEnv("env.musculoskeletal.arm2d:Arm2D", 200),
     "OpenSimRun-v0": OwnEnv(
-        "env.musculoskeletal.run:Run", 1000, is_deterministic=True, random_at=(1, 2)
+        "env.musculoskeletal.run:Run",
+        1000,
+        is_deterministic=True,
+        random_at=(1, 2),
+        ends_by_falling=True,
     ),
     "OpenSimProsthetics-v0": OwnEnv(
         "env.musculoskeletal.prosthetics:Prosthetics",
@@ -86,6 +94,7 @@ OWN_ENVS = {
         is_deterministic=True,
         max_steps_at={1: 1000},
         random_at=(1,),
+        ends_by_falling=True,
     ),
     "OpenSimModel-v0": OwnEnv(
         "env.musculoskeletal.any_model:AnyModel", 1000, is_deterministic=True
@@ -196,6 +205,21 @@ def time_limit(spec: EnvSpec, include: Path | None = None) -> int | None:
     asked = spec.options.get("time_limit_steps")
     caps = [spec.max_ep_length, limit if asked is None else asked]
     return min((cap for cap in caps if isinstance(cap, int)), default=None)
+
+
+def reward_threshold(spec: EnvSpec, include: Path | None = None) -> float | None:
+    """The reward of an episode that solves the task, where Gymnasium was told one.
+
+    Raises as `make` does for an unknown name.
+    """
+    threshold = _declaration(spec, include).reward_threshold
+    return None if threshold is None else float(threshold)
+
+
+def ends_by_falling(spec: EnvSpec) -> bool:
+    """Whether it is one of ours whose episodes have succeeded when they last to their cap."""
+    own = OWN_ENVS.get(canonical_name(spec.name, _silent))
+    return own is not None and own.ends_by_falling
 
 
 def is_deterministic(spec: EnvSpec) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -48,6 +49,25 @@ def test_it_gives_a_run_the_very_score_that_the_run_ended_with(runs_dir: Path) -
     assert parallel == serial
 
 
+def test_json_says_the_same_and_nothing_else(runs_dir: Path) -> None:
+    words = ("1", f"--runs_dir={runs_dir}", "--episodes=4", "--best", "--pool=serial")
+    code, table, _ = evaluate(*words)
+    assert code == 0
+    code, text, err = evaluate(*words, "--json")
+    assert (code, err) == (0, "")
+    sheet = json.loads(text)
+    assert (sheet["run"], sheet["env"], sheet["seed"]) == (1, "CartPole-v1", 3)
+    assert f"run 1, generation {sheet['generation']}, CartPole-v1" in table
+    assert sheet["reward"]["mean"] == pytest.approx(reward(table), abs=0.005)
+    rewards = sorted(row["reward"] for row in sheet["each"])
+    assert len(rewards) == sheet["episodes"] == 4
+    assert [sheet["reward"]["least"], sheet["reward"]["most"]] == [rewards[0], rewards[-1]]
+    assert sheet["reward"]["quantiles"]["0.5"] == sum(rewards[1:3]) / 2
+    assert sheet["success"] == "reward at least 475"
+    assert sheet["success_rate"] == sum(reward >= 475 for reward in rewards) / 4
+    assert f"{round(4 * sheet['success_rate'])} of 4 succeed (reward at least 475)" in table
+
+
 def test_a_gait_file_scores_as_the_run_it_comes_from(runs_dir: Path, tmp_path: Path) -> None:
     path = tmp_path / "gait.json"
     words = ("--episodes=3", "--seed=8", "--pool=serial")
@@ -75,7 +95,9 @@ def test_random_actions_and_an_untrained_policy_are_scored_beside_it(runs_dir: P
         (("1", "--gait=x.json"), "either a run id or --gait"),
         (("77",), "no run 77"),
         (("--gait=nowhere.json",), "no gait in nowhere.json"),
-        (("1", "--gen=55"), "generation 55"),
+        (("1", "--gen=55"), "generation 55 of run 1 was not kept; kept were 0, "),
+        (("1", "--gen=0", "--best"), "one of them is meant"),
+        (("--gait=x.json", "--best"), "--gait names a policy"),
     ],
 )
 def test_a_mistake_is_one_line(runs_dir: Path, words: tuple[str, ...], said: str) -> None:
