@@ -62,6 +62,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             in: ``preset=exact`` for OpenSim environments, nothing for others.
         num_serializations: how often the run's parameters are kept, besides best and last.
         runs_dir, author, render: where, by whom, and whether a video is made at the end.
+        mongo_url: MongoDB that keeps the run too, mongodb://USER@HOST/sacred without a password;
+            off, none; None, that of the environment or of your settings, if any.
 
     Where it runs:
         pool: serial, redis or ray. ``local=True`` is pool=serial, ``use_ray=True`` pool=ray.
@@ -130,6 +132,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     score_options: dict[str, str | float | int | bool | None] | None = None
     num_serializations: int = 10
     runs_dir: str = "runs"
+    mongo_url: str | None = None
     author: str = ""
     render: bool = False
 

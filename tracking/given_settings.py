@@ -20,7 +20,7 @@ CHANGEABLE_ON_RESUME = frozenset(
     (
         *("num_generations", "target_fitness", "max_wall_s", "max_env_steps"),
         *("workers", "pool", "local", "use_ray", "redis_url", "ray_address", "ray_dashboard"),
-        *("noise_dir",),
+        *("noise_dir", "mongo_url"),
         *("min_task_runtime", "rollout_timeout_s", "sleep"),
         *("runs_dir", "num_serializations", "render", "resume", "author"),
     )

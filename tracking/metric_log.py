@@ -62,7 +62,7 @@ def read(path: Path) -> list[Row]:
     except FileNotFoundError:
         return []
     for line in lines:
-        row = _parse(line)
+        row = parse(line)
         if row is not None:
             rows[row.number] = row
     return [rows[number] for number in sorted(rows)]
@@ -79,7 +79,8 @@ def rewrite(path: Path, rows: Iterable[Row]) -> None:
     beside.replace(path)
 
 
-def _parse(line: bytes) -> Row | None:
+def parse(line: bytes) -> Row | None:
+    """The row that a line holds; ``None`` if it holds none."""
     try:
         row = json.loads(line)
         metrics = {

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from errors import ConfigError, RunError
+from tracking.identity import new_uid, uid_of
 from tracking.sacred_import import FileStorageObserver, plain
 
 _log = logging.getLogger(__name__)
@@ -86,6 +87,11 @@ class RunDirectoryObserver(FileStorageObserver):
             ) from None
         return int(directory.name)
 
+    @property
+    def uid(self) -> str:
+        """The run's, which no other run has; see `tracking.identity`."""
+        return str(self._entry["uid"])
+
     def _directory(self) -> tuple[Path, dict[str, Any] | None]:
         runs_dir = Path(self.basedir)
         if self._resume is not None:
@@ -119,6 +125,7 @@ class RunDirectoryObserver(FileStorageObserver):
         earlier: dict[str, Any] | None,
     ) -> None:
         self._entry = {
+            "uid": new_uid() if earlier is None else uid_of(earlier),
             "experiment": dict(ex_info),
             "command": command,
             "host": dict(host_info),
@@ -262,9 +269,20 @@ def run_directory(run: Any) -> Path:
     Raises:
         LookupError: no `RunDirectoryObserver` watches it.
     """
+    path = directory_observer(run).path
+    assert path is not None
+    return path
+
+
+def directory_observer(run: Any) -> RunDirectoryObserver:
+    """Who keeps a running Sacred ``Run`` in files.
+
+    Raises:
+        LookupError: no `RunDirectoryObserver` watches it.
+    """
     for observer in run.observers:
         if isinstance(observer, RunDirectoryObserver) and observer.path is not None:
-            return observer.path
+            return observer
     raise LookupError("the run has no RunDirectoryObserver, or has not started")
 
 

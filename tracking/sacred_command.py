@@ -20,14 +20,16 @@ from docopt import DocoptExit, docopt
 from errors import ConfigError, EsError, did_you_mean
 from tracking.given_settings import check_settings, default_config, resumed_config
 from tracking.interruption import Interrupted, interruptible
+from tracking.mongo.place import MongoPlace
 from tracking.observer import RunDirectoryObserver
 from tracking.sacred_import import Experiment, Run, SacredError, get_config_updates
-from tracking.store import open_run
+from tracking.store import open_run, open_run_to_resume
 from tracking.tracked_experiment import quiet_logger
 
 Check = Callable[[Mapping[str, Any]], object]
 Hold = Callable[[Path], AbstractContextManager[object]]
 LastLine = Callable[[int, Any], str]
+FindMongo = Callable[[Mapping[str, Any]], MongoPlace | None]
 
 _REFUSED_OPTIONS = {
     "--unobserved": "a run needs its directory: use runs_dir=FOLDER for one to throw away",
@@ -50,6 +52,7 @@ def run_command(
     check: Check | None = None,
     hold: Hold | None = None,
     last_line: LastLine | None = None,
+    mongo: FindMongo = lambda settings: None,
 ) -> int:
     """Do what the command line says; the exit code.
 
@@ -60,6 +63,7 @@ def run_command(
         hold: given the run's directory, new or resumed, before anything in it is touched; entered
             for as long as the run lasts, and may refuse with `errors.RunLocked`.
         last_line: given the run's id and what main returned; printed when all is done.
+        mongo: given the settings, says where a run to resume is if its directory has gone.
 
     Errors of ours are one line on stderr and their ``exit_code``; Ctrl-C is 130, SIGTERM 143, and
     the last line says how to resume. Anything else is a defect and keeps its traceback.
@@ -71,7 +75,7 @@ def run_command(
             if line is None:
                 return 0
             run = _prepare(
-                experiment, line, check, lambda path: held.enter_context(_of(hold, path))
+                experiment, line, check, lambda path: held.enter_context(_of(hold, path)), mongo
             )
             run()
             if last_line is not None and not run.unobserved:
@@ -123,6 +127,7 @@ def _prepare(
     line: _CommandLine,
     check: Check | None,
     hold: Callable[[Path], object],
+    mongo: FindMongo,
 ) -> Run:
     """The run, checked and observed, not yet begun."""
     try:
@@ -131,7 +136,7 @@ def _prepare(
         raise ConfigError(f"cannot read the settings `{shlex.join(line.words)}`: {error}") from None
     given = check_settings(experiment, updates, named_configs)
     resume = given.get("resume")
-    config = given if resume is None else _resumed(experiment, given)
+    config = given if resume is None else _resumed(experiment, given, mongo)
     experiment.logger = quiet_logger(str(experiment.path))  # type: ignore[assignment]
     try:
         run: Run = experiment._create_run(
@@ -153,14 +158,17 @@ def _prepare(
         if check is not None:
             check(run.config)
         runs_dir = Path(run.config["runs_dir"])
-        resumed_id = None if resume is None else open_run(resume, runs_dir).run_id
+        resumed_id = None
+        if resume is not None:
+            resumed_id = open_run_to_resume(resume, runs_dir, mongo(run.config)).run_id
         run.observers.append(RunDirectoryObserver(runs_dir, resumed_id, hold))
     return run
 
 
-def _resumed(experiment: Experiment, given: Mapping[str, Any]) -> dict[str, Any]:
+def _resumed(experiment: Experiment, given: Mapping[str, Any], mongo: FindMongo) -> dict[str, Any]:
     defaults = default_config(experiment)
-    stored = open_run(given["resume"], Path(given.get("runs_dir", defaults["runs_dir"])))
+    runs_dir = Path(given.get("runs_dir", defaults["runs_dir"]))
+    stored = open_run(given["resume"], runs_dir, mongo({**defaults, **given}))
     return resumed_config(stored.config, given, defaults)
 
 

@@ -19,6 +19,8 @@ from errors import ConfigError, RunError
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 from tracking import checkpoints, metric_log
+from tracking.identity import is_uid
+from tracking.mongo.place import MongoPlace
 
 S = TypeVar("S", EnvSpec, PolicySpec)
 
@@ -44,7 +46,12 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run under ``runs_dir``. Configuration is read once; the rest as it is now."""
+    """A run in a directory. Configuration is read once; the rest as it is now.
+
+    Attributes:
+        run_id: the number by which it was asked for, for people.
+        path: its directory, in ``runs_dir`` or fetched from MongoDB.
+    """
 
     run_id: int
     path: Path
@@ -150,22 +157,64 @@ class StoredRun:
             ) from None
 
 
-def open_run(run_id: str | int, runs_dir: Path) -> StoredRun:
-    """The run with that id.
+def open_run(run_id: str | int, runs_dir: Path, mongo: MongoPlace | None = None) -> StoredRun:
+    """The run with that id, from its files, else from MongoDB.
+
+    Args:
+        run_id: its number in ``runs_dir`` or in MongoDB, or its uid.
+        runs_dir: the store; what MongoDB has is kept in its folder ``.fetched`` and brought up to
+            date each time.
+        mongo: where to look for a run that ``runs_dir`` has not; ``None``: nowhere.
 
     Raises:
         ConfigError: there is none; names where it looked and the nearest ids.
         RunError: its directory is damaged.
+        ServiceUnavailable: MongoDB was needed and cannot be asked.
     """
-    path = runs_dir / str(run_id)
-    if not str(run_id).isdecimal() or not (path / "config.json").is_file():
-        raise ConfigError(
-            f"no run {run_id} in {runs_dir.absolute()}{_nearest(str(run_id), runs_dir)}"
-        )
-    run = StoredRun(int(run_id), path)
+    return _opened(str(run_id), runs_dir, mongo, is_resumed=False)
+
+
+def open_run_to_resume(
+    run_id: str | int, runs_dir: Path, mongo: MongoPlace | None = None
+) -> StoredRun:
+    """As `open_run`, and within ``runs_dir``: what was in MongoDB alone becomes a run of its own
+    there, with the number that it had, if that is free.
+
+    Raises:
+        EsError: as `open_run`; `RunLocked` where MongoDB says that it goes on elsewhere.
+    """
+    return _opened(str(run_id), runs_dir, mongo, is_resumed=True)
+
+
+def _opened(
+    run_id: str, runs_dir: Path, mongo: MongoPlace | None, *, is_resumed: bool
+) -> StoredRun:
+    run = StoredRun(int(run_id), runs_dir / run_id) if run_id.isdecimal() else None
+    if run is None or not (run.path / "config.json").is_file():
+        run = _run_elsewhere(run_id, runs_dir, mongo, is_resumed=is_resumed)
     if not run.config:
-        raise RunError(f"{path / 'config.json'} is damaged: the run cannot be read")
+        instead = "" if mongo is None else "; move its folder away to read what MongoDB has of it"
+        raise RunError(f"{run.path / 'config.json'} is damaged: the run cannot be read{instead}")
     return run
+
+
+def _run_elsewhere(
+    run_id: str, runs_dir: Path, mongo: MongoPlace | None, *, is_resumed: bool
+) -> StoredRun:
+    """A run that ``runs_dir`` has not under the number ``run_id``."""
+    looked = f"no run {run_id} in {runs_dir.absolute()}{_nearest(run_id, runs_dir, mongo)}"
+    if mongo is None and not is_uid(run_id):
+        raise ConfigError(looked)
+    # pymongo takes a tenth of a second to load: only for those who need it.
+    from tracking.fetched_runs import brought_home, fetched_run, local_run
+
+    here = local_run(run_id, runs_dir) if is_uid(run_id) else None
+    if here is not None:
+        return StoredRun(int(here.name), here)
+    if mongo is None:
+        raise ConfigError(looked)
+    look = brought_home if is_resumed else fetched_run
+    return StoredRun(*look(run_id, runs_dir, mongo, looked))
 
 
 def run_ids(runs_dir: Path) -> list[int]:
@@ -179,10 +228,11 @@ def run_ids(runs_dir: Path) -> list[int]:
     )
 
 
-def _nearest(run_id: str, runs_dir: Path) -> str:
+def _nearest(run_id: str, runs_dir: Path, mongo: MongoPlace | None) -> str:
     known = run_ids(runs_dir)
     if not known:
-        return ": there are no runs there; give the folder with runs_dir=FOLDER"
+        place = "give the folder with runs_dir=FOLDER"
+        return f": there are no runs there; {place}" if mongo is None else ""
     if run_id.isdecimal():
         near = sorted(sorted(known, key=lambda other: abs(other - int(run_id)))[:3])
     else:

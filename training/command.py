@@ -22,7 +22,9 @@ from search.journal import Journal
 from search.loop import RunOutcome
 from search.run_config import RunConfig, defaults, parse_config
 from tracking.console import Console
-from tracking.observer import run_directory
+from tracking.mirroring import Telling, mirrored
+from tracking.mongo.place import MongoPlace, find_mongo
+from tracking.observer import directory_observer, run_directory
 from tracking.recorder import RunRecorder
 from tracking.recorders import Recorders
 from tracking.sacred_command import run_command
@@ -59,6 +61,8 @@ class Command:
         named_configs: Mapping[str, NamedConfig] = NAMED_CONFIGS,
     ) -> None:
         self._journal: Journal | None = None
+        self._mongo: tuple[MongoPlace | None, str | None] = (None, None)
+        self._mirror_tells: Telling | None = None
         self._experiment = TrackedExperiment(name, base_dir=ROOT, save_git_info=False)
         self._experiment.doc = usage
         self._experiment.add_config({**defaults(), **changed})  # type: ignore[no-untyped-call]
@@ -75,20 +79,33 @@ class Command:
         return run_command(
             self._experiment,
             argv,
-            check=_check,
+            check=self._check,
             hold=self._hold,
             last_line=lambda _run_id, result: last_line(result),
+            mongo=lambda settings: find_mongo(settings["mongo_url"]),
         )
 
     @contextmanager
     def _hold(self, directory: Path) -> Iterator[None]:
         """Have the run's journal, and with it the run, for as long as the command lasts."""
-        with Journal(directory / "journal", lambda line: print(line, flush=True)) as journal:
-            self._journal = journal
+        place, mongo_url = self._mongo
+        with (
+            Journal(directory / "journal", _say) as self._journal,
+            mirrored(place, directory, _say, mongo_url=mongo_url) as self._mirror_tells,
+        ):
             yield
+
+    def _check(self, config: Mapping[str, Any]) -> None:
+        """Refuse before there is a run directory whatever can be refused by then."""
+        parsed = parse_config(config)
+        if parsed.redis_url is not None:
+            refuse_password_in(parsed.redis_url)  # the run directory would keep it
+        self._mongo = find_mongo(parsed.mongo_url), parsed.mongo_url
+        settled(parsed, notice=lambda line: None)
 
     def _train(self, _run: Any) -> dict[str, Any]:
         assert self._journal is not None
+        assert self._mirror_tells is not None
         directory = run_directory(_run)
         config = _from_environment(parse_config(_run.config))
         access = _access(config)  # may ask on the terminal, which is the console's from here on
@@ -109,16 +126,19 @@ class Command:
                 num_checkpoints=config.num_serializations,
                 notice=console.notice,
             ) as recorder:
+                recorders = Recorders([recorder, console])
                 training = Training(
                     config,
                     run_id=int(directory.name),
                     journal=self._journal,
-                    recorder=Recorders([recorder, console]),
+                    recorder=recorders,
+                    run_uid=directory_observer(_run).uid,
                     access=access,
                 )
                 if config.resume is not None:
                     recorder.rewind(training.history())
-                outcome, uid, statistics = training.run()
+                with self._mirror_tells(recorders.notice):
+                    outcome, uid, statistics = training.run()
         if config.render:
             _film(config, outcome, statistics, directory / VIDEO, _run)
         return result_of(
@@ -129,12 +149,8 @@ class Command:
         )
 
 
-def _check(config: Mapping[str, Any]) -> None:
-    """Refuse before there is a run directory whatever can be refused by then."""
-    parsed = parse_config(config)
-    if parsed.redis_url is not None:
-        refuse_password_in(parsed.redis_url)  # the run directory would keep it
-    settled(parsed, notice=lambda line: None)
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _access(config: RunConfig) -> Access:

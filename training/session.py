@@ -49,6 +49,7 @@ class Training:
         run_id: the short number that people use.
         journal: the run's, held by this process.
         recorder: who remembers and shows.
+        run_uid: of a run that is not resumed: a resumed one has its own.
         access: to Redis.
     """
 
@@ -59,12 +60,14 @@ class Training:
         run_id: int,
         journal: Journal,
         recorder: Recorder,
+        run_uid: str | None = None,
         access: Access = NO_ACCESS,
     ) -> None:
         self._config = config
         self._run_id = run_id
         self._journal = journal
         self._recorder = recorder
+        self._run_uid = run_uid or secrets.token_hex(16)
         self._access = access
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
@@ -88,7 +91,7 @@ class Training:
             strategy = make_strategy(config, beginning, noise, self._recorder.notice)
             check_overlap(config, strategy)
             is_resumed = config.resume is not None
-            uid = self._journal.latest_snapshot().run_uid if is_resumed else secrets.token_hex(16)
+            uid = self._journal.latest_snapshot().run_uid if is_resumed else self._run_uid
             settings = loop_settings(config, uid, beginning)
             state = RunState(strategy, settings, beginning.statistics)
             if is_resumed:
