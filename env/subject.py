@@ -13,6 +13,7 @@ from env.gait_file import Gait, read_gait
 from errors import ConfigError
 from search.messages import GuardSpec
 from search.run_config import parse_config
+from tracking.mongo.place import find_mongo
 from tracking.store import Checkpoint, StoredRun, open_run
 
 Which = int | Literal["best", "last"]
@@ -60,12 +61,12 @@ def subject_of(run_id: str | None, gait_path: Path | None, runs_dir: Path, which
 
 
 def subjects_of(run_id: str, runs_dir: Path, whiches: Sequence[Which]) -> list[Subject]:
-    """The policies of a run at several of its generations.
+    """The policies of a run at several of its generations, from its files, else from MongoDB.
 
     Raises:
         ConfigError: there is no such run, or one of them was not kept.
     """
-    run = open_run(run_id, runs_dir)
+    run = open_run(run_id, runs_dir, find_mongo(None))
     config = parse_config(run.config)
     policy = config.policy_spec
     subjects = []

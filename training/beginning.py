@@ -17,6 +17,7 @@ from policy.actor import Actor, build_actor
 from policy.parameters import initial_theta
 from policy.statistics import ObservationStatistics
 from search.run_config import RunConfig
+from tracking.mongo.place import find_mongo
 from tracking.store import open_run
 
 GAIT_SUFFIX = ".json"
@@ -86,7 +87,7 @@ def _first_theta(
             include=include,
         )
         return theta, statistics
-    theta, loaded_statistics = _loaded(str(config.load_from), Path(config.runs_dir))
+    theta, loaded_statistics = _loaded(config)
     if len(theta) != actor.num_parameters:
         raise ConfigError(
             f"load_from={config.load_from}: its theta has {len(theta)} parameters, "
@@ -99,11 +100,13 @@ def _first_theta(
 
 
 def _loaded(
-    load_from: str, runs_dir: Path
+    config: RunConfig,
 ) -> tuple[NDArray[np.float32], ObservationStatistics | None]:
     """Parameters and moments of a gait file, or of a run's newest checkpoint."""
+    load_from = str(config.load_from)
     if load_from.endswith(GAIT_SUFFIX):
         gait = read_gait(Path(load_from))
         return gait.theta_d, gait.statistics
-    checkpoint = open_run(load_from, runs_dir).checkpoint()
+    place = find_mongo(config.mongo_url)
+    checkpoint = open_run(load_from, Path(config.runs_dir), place).checkpoint()
     return checkpoint.theta, checkpoint.statistics
