@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,6 +36,8 @@ _MAGIC = b"ESJOURNAL%d\n" % FORMAT
 _HEADER = struct.Struct("<4sII")
 _MARK = b"ESJF"
 _MAX_FRAME_BYTES = 2**30
+_GLANCE_S = 0.5
+"""Whoever only wants to know whether a head is there (`tracking.run_lock`) has the lock for less."""
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
@@ -92,6 +95,13 @@ class StoredArray(msgspec.Struct, frozen=True):
         return np.frombuffer(self.data, dtype=np.dtype(self.dtype)).reshape(self.shape).copy()
 
 
+class BestPolicy(msgspec.Struct, frozen=True):
+    """Theta, and the observation moments beside it, of the generation that validated best."""
+
+    theta: StoredArray
+    statistics: ObservationStatistics | None
+
+
 class Snapshot(msgspec.Struct, frozen=True):
     """The loop after generation ``told - 1`` was told.
 
@@ -99,6 +109,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         offset: bytes of the log that this state already contains.
         numbers, arrays: the strategy's state.
         open_generations: encoded messages of the generations asked and not yet told, in order.
+        best: what validated best, in a run that may end with it.
     """
 
     run_uid: str
@@ -109,6 +120,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     open_generations: list[bytes]
     statistics: ObservationStatistics | None
     totals: Totals
+    best: BestPolicy | None = None
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -229,14 +241,20 @@ class Journal:
         self.close()
 
     def _take_lock(self) -> None:
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            raise RunLocked(
-                f"another head is at work on {self.folder.parent}; stop it first, or start a run "
-                "of your own from it with load_from=<run id>"
-            ) from None
+        until_s = time.monotonic() + _GLANCE_S
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= until_s:
+                    break
+            time.sleep(_GLANCE_S / 50)
+        os.close(self._lock)
+        raise RunLocked(
+            f"another head is at work on {self.folder.parent}; stop it first, or start a run "
+            "of your own from it with load_from=<run id>"
+        )
 
     def _recover(self) -> int:
         """Check every frame, cut a torn tail, and stand at the end."""

@@ -7,6 +7,7 @@ An asynchronous run tells them as they complete and asks for another at once: ti
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -14,13 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from policy.statistics import ObservationStatistics
 from search.failure_limit import FailureLimit
 from search.journal import Answered, Closed, Journal, Opened
 from search.messages import RecordBatch
 from search.metrics import generation_metrics
 from search.open_generation import OpenGeneration
 from search.protocol import Pool, Recorder
-from search.run_state import RunState
+from search.run_state import Finalist, RunState
 from search.stopwatch import Stopwatch
 from search.totals import Totals, totals_after
 
@@ -35,14 +37,16 @@ class RunOutcome(msgspec.Struct, frozen=True):
     Attributes:
         reason: in words; `INTERRUPTED` when it was asked to stop.
         totals: the run's.
-        theta: ``(D,)`` float32 after the last tell.
+        theta: ``(D,)`` float32, what the run ends with: the last, or what validated best.
         final_fitness_v: fitness of theta on the final-test seeds; empty when interrupted.
+        statistics: observation moments that belong to theta; None where nothing is normalised.
     """
 
     reason: str
     totals: Totals
     theta: NDArray[np.float32]
     final_fitness_v: NDArray[np.float64]
+    statistics: ObservationStatistics | None = None
 
 
 class Loop:
@@ -101,9 +105,8 @@ class Loop:
             complete = self._collect()
             if complete is None:
                 self._write_snapshot()
-                return RunOutcome(
-                    INTERRUPTED, state.totals, state.strategy.theta.copy(), np.empty(0)
-                )
+                theta = state.strategy.theta.copy()
+                return RunOutcome(INTERRUPTED, state.totals, theta, np.empty(0), state.statistics)
             self._close(complete)
         for opened in state.open:
             self._pool.close(opened.generation.number)
@@ -181,11 +184,11 @@ class Loop:
         is_kept = is_best or self._is_checkpoint_due(told)
         checkpoint = state.checkpoint(opened.generation) if is_kept else {}
         fitness_ce = opened.fitness_ce()
+        state.count(opened, totals)
         update = state.tell(opened, fitness_ce)
         update_s = self._clock() - now_s
         self._failure_limit.passed(opened)
         state.statistics = opened.merged(state.statistics)
-        state.totals = totals
         metrics = generation_metrics(
             opened,
             update=update,
@@ -223,14 +226,37 @@ class Loop:
         self._snapshot_s = self._clock()
 
     def _final_test(self, reason: str) -> RunOutcome:
+        """End with the finalist that does best, the last theta among equals."""
         state = self._state
-        opened = state.final_test()
-        checkpoint = state.checkpoint(opened.generation)
-        self._recorder.checkpoint(state.told, checkpoint, is_best=False, is_last=True)
+        finalists = state.finalists()
+        self._keep_last(finalists[0])
+        scored = []
+        for number, finalist in enumerate(finalists):
+            fitness_v = self._tested(state.final_test(finalist, number))
+            scored.append((fitness_v, finalist))
+        fitness_v, winner = max(scored, key=lambda score: _mean(score[0]))
+        if winner is not finalists[0]:
+            self._keep_last(winner)
+            self._recorder.notice(
+                f"generation {state.totals.best_generation} does better than the last "
+                f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it"
+            )
+        return RunOutcome(reason, state.totals, winner.theta.copy(), fitness_v, winner.statistics)
+
+    def _keep_last(self, finalist: Finalist) -> None:
+        kept = self._state.checkpoint(self._state.final_test(finalist, 0).generation)
+        self._recorder.checkpoint(self._state.told, kept, is_best=False, is_last=True)
+
+    def _tested(self, opened: OpenGeneration) -> NDArray[np.float64]:
+        """Fitness in the closing test; of the episodes until then where somebody stops it."""
         self._pool.open(opened.generation)
         while not opened.is_complete and not self._stop_requested():
             for batch in self._pool.results(_POLL_S):
                 if batch.digest == opened.digest:
                     opened.add(batch)
         self._pool.close(opened.generation.number)
-        return RunOutcome(reason, state.totals, state.strategy.theta.copy(), opened.validation_v())
+        return opened.validation_v()
+
+
+def _mean(fitness_v: NDArray[np.float64]) -> float:
+    return float(fitness_v.mean()) if len(fitness_v) else -math.inf

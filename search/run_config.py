@@ -49,7 +49,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         restarts: none, ipop or bipop: what CMA does when it stagnates.
         recommend: what theta is: tool, what the tool says (CMA: the mean of its distribution);
             best, the best candidate so far; auto, that where environment and policy are
-            deterministic.
+            deterministic. With every search such a run ends with its last theta, or with the one
+            that validated best where that does better in the closing test; not with tool.
 
     Ends:
         num_generations, target_fitness, max_wall_s, max_env_steps: whichever comes first.

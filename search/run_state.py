@@ -9,19 +9,35 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from errors import RunError
 from policy.statistics import ObservationStatistics
-from search.journal import Answered, Closed, Entry, Journal, Opened, Snapshot, StoredArray
+from search.journal import (
+    Answered,
+    BestPolicy,
+    Closed,
+    Entry,
+    Journal,
+    Opened,
+    Snapshot,
+    StoredArray,
+)
 from search.messages import MESSAGE_VERSION, Generation, Genomes, decode
 from search.open_generation import OpenGeneration
 from search.protocol import Candidates, Strategy
 from search.settings import LoopSettings
 from search.totals import Totals
+
+
+class Finalist(NamedTuple):
+    """What a run may end with: ``(D,)`` float32 theta, and the moments that it was scored with."""
+
+    theta: NDArray[np.float32]
+    statistics: ObservationStatistics | None
 
 
 class RunState:
@@ -42,6 +58,7 @@ class RunState:
         self.totals = Totals()
         self.told = 0
         self.open: deque[OpenGeneration] = deque()
+        self._best: Finalist | None = None
         self._offsets: dict[int, int] = {}
 
     @property
@@ -61,13 +78,27 @@ class RunState:
                 return
             yield self._ask(self.asked)
 
-    def final_test(self) -> OpenGeneration:
-        """A generation of theta alone, on the final-test seeds; not one of the open ones."""
-        theta = self.strategy.theta
+    def finalists(self) -> list[Finalist]:
+        """What the run may end with: theta, and what validated best where that is another."""
+        last = Finalist(self.strategy.theta, self.statistics)
+        best = self._best if self.settings.may_end_with_best else None
+        if best is None or np.array_equal(best.theta, last.theta):
+            return [last]
+        return [last, best]
+
+    def final_test(self, finalist: Finalist, number: int) -> OpenGeneration:
+        """A generation of a finalist alone, on the final-test seeds; not one of the open ones.
+
+        Args:
+            finalist: of `finalists`.
+            number: its place among them.
+        """
+        theta, statistics = finalist
         nobody = Genomes.of(theta, np.empty((0, len(theta)), dtype=np.float32))
-        return OpenGeneration(
-            self._generation(self.asked, nobody, self.settings.num_final, final=True)
+        generation = self._generation(
+            self.asked + number, nobody, self.settings.num_final, statistics, final=True
         )
+        return OpenGeneration(generation)
 
     def note_offset(self, opened: OpenGeneration, offset: int) -> None:
         """Remember from which byte of the journal on ``opened`` has records."""
@@ -82,6 +113,13 @@ class RunState:
         self.told += 1
         return update
 
+    def count(self, opened: OpenGeneration, totals: Totals) -> None:
+        """Take the run's new totals, ``opened`` counted; to be called before it is told."""
+        if self.settings.may_end_with_best and totals.best_generation == self.told:
+            generation = opened.generation
+            self._best = Finalist(generation.candidates.theta, generation.statistics)
+        self.totals = totals
+
     def snapshot(self, offset: int) -> Snapshot:
         """The state as data, for a journal that now ends at byte ``offset``."""
         state = self.strategy.state()
@@ -95,6 +133,7 @@ class RunState:
             open_generations=[opened.data for opened in self.open],
             statistics=self.statistics,
             totals=self.totals,
+            best=_stored(self._best),
         )
 
     def resume(self, journal: Journal) -> None:
@@ -115,6 +154,8 @@ class RunState:
         self.told = snapshot.told
         self.statistics = snapshot.statistics
         self.totals = snapshot.totals
+        if snapshot.best is not None:
+            self._best = Finalist(snapshot.best.theta.array(), snapshot.best.statistics)
         for data in snapshot.open_generations:
             self.open.append(OpenGeneration(decode(data, Generation), data))
         for entry in journal.entries(snapshot.offset):
@@ -144,14 +185,24 @@ class RunState:
         candidates = self.strategy.ask(number)
         opened = OpenGeneration(
             self._generation(
-                number, candidates, settings.num_validation if validated else 0, final=False
+                number,
+                candidates,
+                settings.num_validation if validated else 0,
+                self.statistics,
+                final=False,
             )
         )
         self.open.append(opened)
         return opened
 
     def _generation(
-        self, number: int, candidates: Candidates, num_validation: int, *, final: bool
+        self,
+        number: int,
+        candidates: Candidates,
+        num_validation: int,
+        statistics: ObservationStatistics | None,
+        *,
+        final: bool,
     ) -> Generation:
         settings = self.settings
         return Generation(
@@ -162,7 +213,7 @@ class RunState:
             num_episodes=settings.num_episodes,
             num_validation=num_validation,
             seeds=settings.seeds,
-            statistics=self.statistics,
+            statistics=statistics,
             observed_fraction=settings.observed_fraction,
             max_ep_length=settings.final_max_ep_length if final else settings.max_ep_length,
             final=final,
@@ -180,9 +231,9 @@ class RunState:
             case Closed(number):
                 closed = self._find_open(number)
                 if closed is not None:  # else the snapshot knows of it
+                    self.count(closed, entry.totals)
                     self.tell(closed, entry.fitness_ce)
                     self.statistics = entry.statistics
-                    self.totals = entry.totals
 
     def _find_open(self, number: int) -> OpenGeneration | None:
         return next((o for o in self.open if o.generation.number == number), None)
@@ -199,3 +250,7 @@ class RunState:
                 "the release and on the kind of processor that wrote it, or start a new run with "
                 "load_from=<run id>"
             )
+
+
+def _stored(best: Finalist | None) -> BestPolicy | None:
+    return None if best is None else BestPolicy(StoredArray.of(best.theta), best.statistics)

@@ -19,6 +19,9 @@ class LoopSettings(msgspec.Struct, frozen=True):
         num_final: episodes of the closing test on the final-test seeds.
         max_ep_length: episode cap in simulator steps.
         final_max_ep_length: the same in the closing test.
+        may_end_with_best: theta that validated best is in the closing test too, beside the last,
+            and the run ends with the better of them. For episodes that never differ: choosing the
+            luckier of two would else flatter the score.
         observed_fraction: share of training rollouts that send observation moments.
         max_failed_fraction: share of a generation's rollouts that may fail before the run stops.
         overlap: further generations open while one completes.
@@ -38,6 +41,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
     num_final: int = 10
     max_ep_length: int | None = None
     final_max_ep_length: int | None = None
+    may_end_with_best: bool = False
     observed_fraction: float = 0.0
     max_failed_fraction: float = 0.5
     overlap: int = 0

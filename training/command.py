@@ -138,9 +138,9 @@ class Command:
                 if config.resume is not None:
                     recorder.rewind(training.history())
                 with self._mirror_tells(recorders.notice):
-                    outcome, uid, statistics = training.run()
+                    outcome, uid = training.run()
         if config.render:
-            _film(config, outcome, statistics, directory / VIDEO, _run)
+            _film(config, outcome, directory / VIDEO, _run)
         return result_of(
             outcome,
             run_id=int(directory.name),
@@ -169,14 +169,14 @@ def _from_environment(config: RunConfig) -> RunConfig:
     )
 
 
-def _film(config: RunConfig, outcome: RunOutcome, statistics: Any, out: Path, run: Any) -> None:
+def _film(config: RunConfig, outcome: RunOutcome, out: Path, run: Any) -> None:
     """A video of what was learnt; a run is not lost because it cannot be drawn."""
     try:
         render_run_video(
             config.final_env_spec,
             config.policy_spec,
             outcome.theta,
-            statistics,
+            outcome.statistics,
             out,
             seed=config.seed,
             max_ep_length=config.final_env_spec.max_ep_length,

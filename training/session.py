@@ -18,7 +18,6 @@ from env import registry
 from errors import ConfigError
 from fleet.pools import Site, open_pool
 from fleet.security.access import NO_ACCESS, Access
-from policy.statistics import ObservationStatistics
 from search.arithmetic import fingerprint, use_one_thread
 from search.code_version import code_version
 from search.journal import Closed, Journal
@@ -72,8 +71,8 @@ class Training:
         self._include = Path(config.include).resolve() if config.include else None
         self._noise_dir = Path(config.noise_dir) if config.noise_dir else None
 
-    def run(self) -> tuple[RunOutcome, str, ObservationStatistics | None]:
-        """Train until an end is reached: how it ended, the run's uid, the last moments.
+    def run(self) -> tuple[RunOutcome, str]:
+        """Train until an end is reached: how it ended, and the run's uid.
 
         Raises:
             EsError: as the parts do, one line each.
@@ -103,7 +102,7 @@ class Training:
             gc.collect()
             gc.freeze()
             outcome = Loop(state, pool, self._journal, self._recorder).run()
-        return outcome, uid, state.statistics
+        return outcome, uid
 
     def history(self) -> dict[int, dict[str, float]]:
         """Metrics by generation, of the generations that the journal holds as complete."""
@@ -213,6 +212,7 @@ def loop_settings(
         score_options=score_options(config),
         max_ep_length=beginning.max_ep_length,
         final_max_ep_length=beginning.final_max_ep_length,
+        may_end_with_best=beginning.is_deterministic and config.recommend != "tool",
         observed_fraction=config.observed_fraction if config.normalize_observations else 0.0,
         max_failed_fraction=config.max_failed_fraction,
         overlap=config.overlap,

@@ -32,6 +32,9 @@ class _Heard:
 
     def progress(self, *_: object) -> None: ...
 
+    def times(self, times: object) -> None:
+        pass
+
     def checkpoint(self, *_: object, **__: object) -> None: ...
 
     def notice(self, line: str) -> None: ...
@@ -48,7 +51,7 @@ def test_ten_generations_of_a_run_on_sphere_improve(
     config = parse_config({**NAMED_CONFIGS["sphere"].options, **options, "seed": 2})
     heard = _Heard()
     with Journal(tmp_path / "journal", heard.notice) as journal:
-        outcome, _, _ = Training(config, run_id=1, journal=journal, recorder=heard).run()
+        outcome, _ = Training(config, run_id=1, journal=journal, recorder=heard).run()
     assert outcome.totals.generations == 10
     fitness = [metrics["fitness/current"] for metrics in heard.metrics]
     assert float(outcome.final_fitness_v.mean()) > fitness[0] + 0.25 * abs(fitness[0])
