@@ -218,7 +218,7 @@ def check_pictures() -> Iterator[Finding]:
 
 def check_mongodb() -> Iterator[Finding]:
     url = os.environ.get("ES_MONGO_URL")
-    if not url:
+    if not url or url == "off":
         yield Finding("ok", "mongodb", "not configured, not needed (ES_MONGO_URL)")
         return
     if url.startswith("mongodb+srv:"):

@@ -20,6 +20,8 @@ os.environ["PYGAME_HIDE_SUPPORT_PROMPT"] = "1"
 # A developer's own settings must not steer a test to a real server or folder.
 for _variable in [name for name in os.environ if name.startswith("ES_")]:
     del os.environ[_variable]
+# One that is named in their ~/.config would be found otherwise.
+os.environ["ES_MONGO_URL"] = "off"
 
 from hypothesis import settings  # noqa: E402
 
