@@ -1,0 +1,1 @@
+"""Runs side by side: what each is about, chosen, tagged, removed, carried away."""

@@ -1,0 +1,202 @@
+"""Which runs are meant: ``pop_size=40``, ``lr<0.1``, a tag, a status, ``12-16``."""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from errors import ConfigError, did_you_mean
+from tracking.catalogue.summary import STATUSES, ListedRun, listed_runs
+
+_CONDITION = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|<=|>=|==|=|<|>)\s*(.*)", re.DOTALL)
+_RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
+_ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_MISSING = object()
+
+SORTS: Mapping[str, Callable[[ListedRun], Any]] = {
+    "id": lambda run: run.summary.run_id,
+    "when": lambda run: run.summary.started_s,
+    "config": lambda run: run.summary.config_name or None,
+    "env": lambda run: run.summary.env or None,
+    "generations": lambda run: run.summary.generations,
+    "current": lambda run: run.summary.current,
+    "best": lambda run: run.summary.best,
+    "status": lambda run: run.summary.status,
+    "size": lambda run: run.summary.size_bytes,
+}
+
+
+class Condition(NamedTuple):
+    """What a setting must be.
+
+    Attributes:
+        name: the option's; dots lead into it, as in ``env_options.preset``.
+        sign: ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
+        value: as YAML has it; for text ``*`` and ``?`` stand for any letters.
+    """
+
+    name: str
+    sign: str
+    value: Any
+
+    def holds(self, config: Mapping[str, Any]) -> bool:
+        """Whether a run with this ``config`` fulfils it; one without the option never does."""
+        found = _setting(config, self.name)
+        if found is _MISSING:
+            return False
+        if self.sign in _ORDERED:
+            return _is_number(found) and _ORDERED[self.sign](found, self.value)
+        return _is_equal(found, self.value) == (self.sign == "=")
+
+
+def parse_condition(text: str) -> Condition:
+    """The condition that ``text`` states.
+
+    Raises:
+        ConfigError: it states none.
+    """
+    match = _CONDITION.fullmatch(text.strip())
+    expected = "expected such as pop_size=40, lr<0.1 or env_name=Lunar*"
+    if match is None:
+        raise ConfigError(f"--where {text!r} is no condition: {expected}")
+    name, sign, given = match.groups()
+    try:
+        value = yaml.safe_load(given)
+    except yaml.YAMLError:
+        value = given
+    if given in ("None", ""):
+        value = None
+    if sign in _ORDERED and not _is_number(value):
+        raise ConfigError(f"--where {text!r}: {sign} needs a number; {expected}")
+    return Condition(name, "=" if sign == "==" else sign, value)
+
+
+def check_names(conditions: Iterable[Condition], known: Iterable[str]) -> None:
+    """Refuse conditions on options that are not ``known``, which no run could fulfil.
+
+    Raises:
+        ConfigError: there is one; names what may be meant.
+    """
+    options = set(known)
+    for condition in conditions:
+        name = condition.name.partition(".")[0]
+        if name not in options:
+            raise ConfigError(f"--where {name}: no run has such an option{_meant(name, options)}")
+
+
+def chosen(
+    runs: Sequence[ListedRun],
+    *,
+    conditions: Sequence[Condition] = (),
+    statuses: Sequence[str] = (),
+    tags: Sequence[str] = (),
+) -> list[ListedRun]:
+    """Those of ``runs`` that fulfil every condition, have one of ``statuses`` and all ``tags``.
+
+    Raises:
+        ConfigError: a status that no run can have.
+    """
+    wanted = {status.lower() for status in statuses}
+    for status in sorted(wanted - set(STATUSES)):
+        raise ConfigError(
+            f"--status {status}: expected {', '.join(STATUSES)}{did_you_mean(status, STATUSES)}"
+        )
+    return [
+        run
+        for run in runs
+        if all(condition.holds(run.config) for condition in conditions)
+        and (not wanted or run.status in wanted)
+        and set(tags) <= set(run.summary.tags if tags else ())
+    ]
+
+
+def in_order(runs: Iterable[ListedRun], by: str) -> list[ListedRun]:
+    """``runs`` by one of `SORTS`, from the greatest with a ``-`` before it; those without a value
+    come last.
+
+    Raises:
+        ConfigError: there is no such order.
+    """
+    name, is_reversed = by.lstrip("-"), by.startswith("-")
+    if name not in SORTS:
+        raise ConfigError(
+            f"--sort {by}: expected {', '.join(SORTS)}, or one with - before it for the greatest "
+            f"first{did_you_mean(name, SORTS)}"
+        )
+    key = SORTS[name]
+    runs = list(runs)
+    valued = [run for run in runs if _has_value(key(run))]
+    valued.sort(key=key, reverse=is_reversed)
+    return valued + [run for run in runs if not _has_value(key(run))]
+
+
+def named_runs(names: Sequence[str], runs_dir: Path) -> list[ListedRun]:
+    """The runs that ``names`` name: ``12``, or those from ``12-16`` that there are. Damaged ones
+    too.
+
+    Raises:
+        ConfigError: one that there is not; names the nearest.
+    """
+    there = {int(run.directory.name): run for run in listed_runs(runs_dir)}
+    found: dict[int, ListedRun] = {}
+    for name in names:
+        match = _RANGE.fullmatch(name)
+        first, last = (name, name) if match is None else match.groups()
+        ids = range(int(first), int(last) + 1) if first.isdecimal() else range(0)
+        numbers = [number for number in there if number in ids]
+        if not numbers:
+            raise ConfigError(f"no run {name} in {runs_dir.absolute()}{_nearest(ids, there)}")
+        found |= {number: there[number] for number in numbers}
+    return list(found.values())
+
+
+def _setting(config: Mapping[str, Any], name: str) -> Any:
+    value: Any = config
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return _MISSING
+        value = value[part]
+    return value
+
+
+def _is_equal(found: object, wanted: object) -> bool:
+    if isinstance(found, str):
+        return fnmatch.fnmatchcase(found, str(wanted))
+    if isinstance(found, bool) or isinstance(wanted, bool):
+        return found is wanted
+    if _is_number(found) and _is_number(wanted):
+        return math.isclose(found, wanted, rel_tol=1e-12)  # type: ignore[arg-type]
+    return found == wanted
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _has_value(value: object) -> bool:
+    return value is not None and value == value
+
+
+def _meant(name: str, options: set[str]) -> str:
+    return did_you_mean(name, options) or f" (those there are: {', '.join(sorted(options))})"
+
+
+def _nearest(ids: range, there: Mapping[int, object]) -> str:
+    if not there:
+        return ": there are no runs there; give the folder with --runs_dir"
+    near = sorted(there)[-3:]
+    if len(ids):
+        near = sorted(sorted(there, key=lambda number: abs(number - ids[0]))[:3])
+    return f"; the nearest are {', '.join(map(str, near))}"

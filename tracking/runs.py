@@ -1,0 +1,245 @@
+"""The runs there are: ``python -m tracking.runs``, and what to do with them.
+
+::
+
+    python -m tracking.runs                                       a line for each
+    python -m tracking.runs --where pop_size=40 --sort -current   those, the best first
+    python -m tracking.runs show 12                               everything about one
+    python -m tracking.runs tag baseline 12-16
+    python -m tracking.runs export 12-16 --out seeds.csv          or .json, .tar.gz
+    python -m tracking.runs remove 12
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+
+from errors import ConfigError, EsError
+from search.run_config import defaults
+from tracking.catalogue.choice import (
+    SORTS,
+    check_names,
+    chosen,
+    in_order,
+    named_runs,
+    parse_condition,
+)
+from tracking.catalogue.description import describe
+from tracking.catalogue.export import as_text, export, format_of
+from tracking.catalogue.removal import remove_files
+from tracking.catalogue.summary import ListedRun, RunSummary, listed_runs
+from tracking.catalogue.tables import PIPE_WIDTH, print_facts, print_table
+from tracking.figures import counted, size_text
+from tracking.tags import check_tag, read_tags, write_tags
+
+_EPILOG = "RUN is a run's number, or several as 12-16."
+
+runs_dir_option = click.option(
+    "--runs_dir",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Where runs are kept.",
+)
+runs_argument = click.argument("names", nargs=-1, required=True, metavar="RUN...")
+
+
+def command(act: Callable[..., None]) -> Callable[..., None]:
+    """``act`` with errors of ours as one line and their exit code."""
+
+    @wraps(act)
+    def guarded(**options: Any) -> None:
+        try:
+            act(**options)
+        except EsError as error:
+            click.echo(f"error: {error}", err=True)
+            sys.exit(error.exit_code)
+        except BrokenPipeError:  # of `| head`
+            # Python would try once more to write what nobody reads.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+    return guarded
+
+
+@click.group(help=__doc__.partition("\n")[0], epilog=_EPILOG)
+def main() -> None:
+    """See the module."""
+
+
+@main.command("list", epilog=_EPILOG)
+@click.option(
+    "--where",
+    "conditions",
+    multiple=True,
+    metavar="OPTION=VALUE",
+    help="Only runs with this setting; also != < <= > >=, and * in text. May be repeated.",
+)
+@click.option("--status", "statuses", multiple=True, help="Only those; may be repeated.")
+@click.option("--tag", "tags", multiple=True, help="Only those that have it; may be repeated.")
+@click.option("--sort", default="id", show_default=True, help=f"{', '.join(SORTS)}; -best: down.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the last ones.")
+@click.option("--json", "is_json", is_flag=True, help="For programs.")
+@runs_dir_option
+@command
+def list_runs(
+    conditions: Sequence[str],
+    statuses: Sequence[str],
+    tags: Sequence[str],
+    sort: str,
+    limit: int | None,
+    is_json: bool,
+    runs_dir: Path,
+) -> None:
+    """A line for each run."""
+    wanted = [parse_condition(text) for text in conditions]
+    there = listed_runs(runs_dir)
+    if there:
+        check_names(wanted, {name for run in there for name in run.config} | set(defaults()))
+    kept = chosen(there, conditions=wanted, statuses=statuses, tags=tags)
+    summaries = [run.summary for run in in_order(kept, sort)]
+    if limit is not None:
+        summaries = summaries[:limit] if sort.startswith("-") else summaries[-limit:]
+    if is_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(summaries), indent=1).decode())
+    elif summaries:
+        print_table(summaries, _console())
+        if len(summaries) < len(there):
+            click.echo(f"{len(summaries)} of {counted(len(there), 'run')}", err=True)
+    elif there:
+        click.echo(f"none of the {counted(len(there), 'run')} in {runs_dir.absolute()} is such")
+    else:
+        click.echo(f"no runs in {runs_dir.absolute()}: train one, or give the folder by --runs_dir")
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("name", metavar="RUN")
+@click.option("--json", "is_json", is_flag=True, help="For programs.")
+@runs_dir_option
+@command
+def show(name: str, is_json: bool, runs_dir: Path) -> None:
+    """Everything about one run."""
+    run = _one(name, runs_dir)
+    if is_json:
+        known = {**msgspec.to_builtins(run.summary), "config": run.config, "run": run.entry}
+        click.echo(json.dumps(known, indent=1))
+    else:
+        print_facts(describe(run, defaults()), _console())
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("tag", metavar="TAG")
+@runs_argument
+@runs_dir_option
+@command
+def tag(tag: str, names: Sequence[str], runs_dir: Path) -> None:
+    """Give runs a word to find them again: `tag baseline 12-16`, then `list --tag baseline`."""
+    check_tag(tag)
+    for run in named_runs(names, runs_dir):
+        write_tags(run.directory, {*read_tags(run.directory), tag})
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("tag", metavar="TAG")
+@runs_argument
+@runs_dir_option
+@command
+def untag(tag: str, names: Sequence[str], runs_dir: Path) -> None:
+    """Take it away again."""
+    runs = named_runs(names, runs_dir)
+    if not any(tag in read_tags(run.directory) for run in runs):
+        tags = sorted({other for run in runs for other in read_tags(run.directory)})
+        raise ConfigError(f"no such run has the tag {tag} (theirs: {', '.join(tags) or 'none'})")
+    for run in runs:
+        write_tags(run.directory, set(read_tags(run.directory)) - {tag})
+
+
+@main.command("export", epilog=_EPILOG)
+@runs_argument
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The file to make; left out: on the terminal."
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["csv", "json", "tar.gz"]),
+    help="csv: metrics; json: all but parameters; tar.gz: whole. Left out: as --out ends.",
+)
+@runs_dir_option
+@command
+def export_runs(names: Sequence[str], out: Path | None, kind: Any, runs_dir: Path) -> None:
+    """Carry runs away: their metrics, what is known of them, or all of them."""
+    runs = named_runs(names, runs_dir)
+    kind = kind or (format_of(out) if out is not None else "csv")
+    if out is not None:
+        export(runs, out, kind)
+        click.echo(f"{out}: {counted(len(runs), 'run')}, {size_text(out.stat().st_size)}", err=True)
+    elif kind == "tar.gz":
+        raise ConfigError("an archive needs a file: name it with --out")
+    else:
+        click.echo(as_text(runs, kind), nl=False)
+
+
+@main.command(epilog=_EPILOG)
+@runs_argument
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@runs_dir_option
+@command
+def remove(names: Sequence[str], yes: bool, runs_dir: Path) -> None:
+    """Remove runs for good. One that goes on is refused."""
+    runs = named_runs(names, runs_dir)
+    summaries = [run.summary for run in runs]
+    if not yes:
+        _ask(summaries)
+    remove_files(runs)
+    click.echo(f"removed {_told(summaries)}")
+
+
+def _ask(summaries: Sequence[RunSummary]) -> None:
+    if not _is_asked():
+        raise ConfigError("nobody to ask whether to remove them: add --yes")
+    print_table(summaries, _console())
+    if not click.confirm(f"remove {_told(summaries)}, for good?"):
+        raise ConfigError("nothing was removed")
+
+
+def _is_asked() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty()
+
+
+def _told(summaries: Sequence[RunSummary]) -> str:
+    size = size_text(sum(summary.size_bytes for summary in summaries))
+    if len(summaries) == 1:
+        return f"run {summaries[0].run_id}, {size}"
+    return f"{len(summaries)} runs, {size}"
+
+
+def _one(name: str, runs_dir: Path) -> ListedRun:
+    runs = named_runs([name], runs_dir)
+    if len(runs) > 1:
+        raise ConfigError(f"{name} are {len(runs)} runs: expected one")
+    return runs[0]
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+
+
+def arguments(argv: Sequence[str]) -> list[str]:
+    """``argv`` with ``list`` where it names no command."""
+    is_listed = not argv or (argv[0].startswith("-") and argv[0] != "--help")
+    return ["list", *argv] if is_listed else list(argv)
+
+
+if __name__ == "__main__":
+    main(arguments(sys.argv[1:]), prog_name="python -m tracking.runs")
