@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import subprocess
@@ -105,18 +106,26 @@ def _choose_mujoco_gl(name: str) -> None:
     chosen = os.environ.get("MUJOCO_GL")
     if platform.system() != "Linux":
         return
-    reason = "no reason given"
+    reason = ""
     for way in [chosen] if chosen else ["egl", "osmesa", "glfw"]:
-        found = subprocess.run(
-            [sys.executable, "-c", _MUJOCO_PROBE],
-            env={**os.environ, "MUJOCO_GL": way},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        if found.returncode == 0:
+        reason = _why_not_by(way)
+        if not reason:
             os.environ["MUJOCO_GL"] = way
             return
-        reason = (found.stderr.strip().splitlines() or [reason])[-1][:200]
     raise EnvUnavailable(f"environment {name} cannot draw on this machine ({reason}): {INSTALL_GL}")
+
+
+@functools.cache
+def _why_not_by(way: str) -> str:
+    """What keeps MuJoCo from drawing in this way; empty if nothing does."""
+    found = subprocess.run(
+        [sys.executable, "-c", _MUJOCO_PROBE],
+        env={**os.environ, "MUJOCO_GL": way},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if found.returncode == 0:
+        return ""
+    return (found.stderr.strip().splitlines() or ["no reason given"])[-1][:200]

@@ -86,8 +86,9 @@ def main(
         first = programme.subjects[0]
         options = None if preset is None else _preset_options(first.gait.env, preset)
         in_window = out is None and sto is None and has_display()
-        if out is None and sto is None and not in_window:
-            out = _video_without_display(programme.file_stem)
+        has_nowhere = out is None and sto is None and not in_window
+        if has_nowhere:
+            out = Path(programme.file_stem + (".mp4" if has_ffmpeg() else ".gif"))
         show = Show(
             first.seed if seed is None else seed,
             num_episodes,
@@ -101,6 +102,8 @@ def main(
             in_window,
         )
         perform(programme.performers, show, include=include, notice=click.echo)
+        if has_nowhere:
+            click.echo(f"no display here and no --out: {out} was written instead", err=True)
     except EsError as error:
         click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
@@ -147,12 +150,6 @@ def _whiches(gens: str) -> list[Which]:
     if not whiches:
         raise ConfigError("--gens is empty: name generations, as in 0,50,best")
     return whiches
-
-
-def _video_without_display(stem: str) -> Path:
-    suffix = ".mp4" if has_ffmpeg() else ".gif"
-    click.echo(f"no display here and no --out: writing {stem}{suffix}", err=True)
-    return Path(f"{stem}{suffix}")
 
 
 def _preset_options(spec: EnvSpec, preset: str) -> dict[str, Any]:

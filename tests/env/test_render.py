@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 
 from env.gait_file import Gait, write_gait
 from env.playback import Playback
 from env.registry import make
+from env.render import main
 from env.show import Performer, Show, perform, render_run_video
 from env.spec import EnvSpec
 from errors import ConfigError, RunError
@@ -25,12 +27,20 @@ from tracking import checkpoints
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def stored_run(runs_dir: Path, env_name: str, num_parameters: int, **config: object) -> None:
-    folder = runs_dir / "3"
+def stored_run(
+    runs_dir: Path,
+    env_name: str,
+    num_parameters: int,
+    *,
+    run_id: int = 3,
+    generations: tuple[int, ...] = (2, 5),
+    **config: object,
+) -> None:
+    folder = runs_dir / str(run_id)
     folder.mkdir(parents=True)
     settings = {"env_name": env_name, "seed": 7, "network": "linear", **config}
     (folder / "config.json").write_text(json.dumps(settings))
-    for number in (2, 5):
+    for number in generations:
         theta = np.full(num_parameters, 0.01 * number, np.float32)
         if number == 2 and config.get("network") == "reflex":
             theta[:] = 0
@@ -58,7 +68,8 @@ def test_a_run_becomes_a_video_without_a_display(tmp_path: Path) -> None:
     stored_run(tmp_path / "runs", "LunarLanderContinuous-v3", 18)
     done = render("3", "--max_ep_length", "20", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr == "no display here and no --out: writing run-3-gen-5.mp4\n"
+    says = "no display here and no --out: run-3-gen-5.mp4 was written instead\n"
+    assert done.stderr == says
     assert done.stdout.startswith("run-3-gen-5.mp4: 11 frames, reward ")
     assert len(done.stdout.splitlines()) == 1
     assert (tmp_path / "run-3-gen-5.mp4").stat().st_size > 1000
@@ -167,27 +178,108 @@ def test_an_arm_is_captioned_with_its_distance_to_the_target() -> None:
         ((), "either a run id or --gait"),
         (("--gait", "g.json"), "no gait in g.json"),
         (("4",), "no run 4"),
-        (("3", "--gen", "3"), "generation 3 of run 3 was not kept"),
+        (("5",), "no checkpoint"),
+        (("6",), "ALE/Pong-v5 is not installed: pip install ale-py"),
+        (("3", "--gen", "3"), "generation 3 of run 3 was not kept; kept were 2, 5"),
+        (("3", "--gens", "2,9"), "generation 9 of run 3 was not kept; kept were 2, 5"),
+        (("3", "--gens", "2,x"), "'x' is no generation"),
+        (("3", "--gens", ","), "--gens is empty"),
+        (("3", "--gens", "2 " * 17), "17 generations side by side are too many"),
+        (("3", "--gens", "2,5", "--sto", "motion"), "--sto is of one generation"),
+        (("3", "--gen", "2", "--best"), "one of them is meant"),
+        (("--gait", "g.json", "--best"), "--gait names a policy"),
+        (("3", "--best"), "no best generation"),
         (("3", "--out", "film.avi"), ".mp4 or .gif"),
         (("3", "--out", "nowhere/film.mp4"), "no folder"),
     ],
 )
 def test_what_cannot_be_rendered_is_one_line(
-    tmp_path: Path, arguments: tuple[str, ...], says: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DISPLAY", raising=False)
     stored_run(tmp_path / "runs", "CartPole-v1", 10)
-    done = render(*arguments, cwd=tmp_path)
-    assert done.returncode == 2
+    stored_run(tmp_path / "runs", "CartPole-v1", 10, run_id=5, generations=())
+    stored_run(tmp_path / "runs", "ALE/Pong-v5", 10, run_id=6)
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 2
     assert done.stdout == ""
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_generations_side_by_side_are_of_the_same_episode_and_named_by_number_best_or_last(
+    tmp_path: Path,
+) -> None:
+    stored_run(tmp_path / "runs", "CartPole-v1", 10)
+    done = render("3", "--gens", "2,last", "--max_ep_length", "6", "--out", "g.gif", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "generation 2: reward 6.0, 6 steps",
+        "generation 5: reward 6.0, 6 steps",
+        "g.gif: 4 frames, 2 generations side by side",
+    ]
+    with Image.open(tmp_path / "g.gif") as gif:
+        assert gif.size == (1204, 400)
+        start = np.asarray(gif.convert("RGB")).astype(int)
+    # Below the captions: both begin alike.
+    assert (start[80:, :600] == start[80:, 604:]).all()
+    folder = tmp_path / "runs" / "3" / checkpoints.FOLDER
+    checkpoints.write_best(folder, checkpoints.Best(2, disposable=False))
+    done = render("3", "--gens", "last,best", "--max_ep_length", "2", cwd=tmp_path)
+    assert done.stdout.splitlines()[-1].startswith("run-3-gens-5-2.mp4: 2 frames")
+    done = render("3", "--best", "--max_ep_length", "2", cwd=tmp_path)
+    assert done.stdout.startswith("run-3-gen-2.mp4: 2 frames")
+
+
+def test_another_seed_is_another_episode_and_frames_come_as_often_as_asked(tmp_path: Path) -> None:
+    stored_run(tmp_path / "runs", "LunarLanderContinuous-v3", 18)
+    for seed in ("7", "8"):
+        words = ("3", "--seed", seed, "--every", "5", "--max_ep_length", "20")
+        done = render(*words, "--out", f"{seed}.gif", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert num_frames(tmp_path / f"{seed}.gif") == 5
+    with Image.open(tmp_path / "7.gif") as seven, Image.open(tmp_path / "8.gif") as eight:
+        assert seven.info["duration"] == 100, "50 steps a second, a frame each fifth: real time"
+        assert (
+            np.asarray(seven.convert("RGB")).tolist() != np.asarray(eight.convert("RGB")).tolist()
+        )
+
+
+def test_without_ffmpeg_a_gif_is_written_where_nobody_named_a_file(tmp_path: Path) -> None:
+    stored_run(tmp_path / "runs", "CartPole-v1", 10)
+    lacking = {"IMAGEIO_FFMPEG_EXE": str(tmp_path / "nothing")}
+    done = render("3", "--max_ep_length", "2", "--out", "film.mp4", cwd=tmp_path, **lacking)
+    assert done.returncode == 2
+    assert "needs ffmpeg" in done.stderr
+    assert "write film.gif" in done.stderr
+    assert done.stderr.count("\n") == 1
+    done = render("3", "--max_ep_length", "2", cwd=tmp_path, **lacking)
+    assert done.stdout.startswith("run-3-gen-5.gif: 2 frames")
+
+
+def test_a_display_that_cannot_be_reached_is_said_before_anything_runs(tmp_path: Path) -> None:
+    stored_run(tmp_path / "runs", "CartPole-v1", 10)
+    done = render("3", cwd=tmp_path, DISPLAY=":907", SDL_VIDEODRIVER="x11")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "no window can be opened" in done.stderr
+    assert "--out FILE.mp4" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_env_without_pictures_and_a_theta_that_does_not_fit_are_one_line(
     tmp_path: Path,
 ) -> None:
     theta = np.zeros(5, np.float32)
-    for name, says in (("Sphere-v0", "has no pictures"), ("Acrobot-v1", "5")):
+    (tmp_path / "unseen_env.py").write_text(
+        "import gymnasium\n"
+        "from gymnasium.envs.classic_control import CartPoleEnv\n"
+        "class Unseen(CartPoleEnv):\n"
+        "    metadata = {'render_modes': []}\n"
+        "gymnasium.register('Unseen-v0', Unseen)\n"
+    )
+    for name, says in (("unseen_env:Unseen-v0", "has no pictures"), ("Acrobot-v1", "5")):
         with pytest.raises(ConfigError, match=says):
             render_run_video(
                 EnvSpec(name),
@@ -196,9 +288,10 @@ def test_an_env_without_pictures_and_a_theta_that_does_not_fit_are_one_line(
                 None,
                 tmp_path / "film.mp4",
                 seed=0,
+                include=tmp_path,
                 notice=print,
             )
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "film.mp4").exists()
 
 
 def test_frame_skip_makes_fewer_steps_of_the_same_time(tmp_path: Path) -> None:
