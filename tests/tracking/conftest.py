@@ -1,13 +1,24 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tiny_experiment import Body, RunOnce, make_experiment
 
+from tracking.mongo.place import MongoPlace, parse_place
 from tracking.observer import RunDirectoryObserver
 from tracking.sacred_import import Run
+
+if TYPE_CHECKING:
+    from tracking.mongo.server import MongoServer
+
+
+@pytest.fixture
+def place(mongod: MongoServer, mongo_database: str) -> MongoPlace:
+    """A database of a real MongoDB that no other test sees."""
+    return replace(parse_place(mongod.url_of(mongo_database), "test"), password=mongod.password)
 
 
 @pytest.fixture
