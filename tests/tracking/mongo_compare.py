@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -74,12 +76,17 @@ def assert_same_metrics(
 
 def eventually(condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Wait until ``condition`` is true; fail where it does not become so."""
-    import time
-
     deadline_s = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline_s, "it never came true"
         time.sleep(0.02)
+
+
+def unused_port() -> int:
+    """Of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _uid(document: dict[str, Any]) -> str:

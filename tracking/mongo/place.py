@@ -116,7 +116,7 @@ def parse_place(url: str, origin: str) -> MongoPlace:
     except ValueError:
         raise refusal from None
     who, _, hosts = parts.netloc.rpartition("@")
-    user, has_password, password = who.partition(":")
+    user, _, password = who.partition(":")
     database = unquote(parts.path.strip("/")) or DEFAULT_DATABASE
     rest = f"{who}{password.replace(':', '@')}{parts.path}{parts.query}{parts.fragment}"
     are_hosts = all(_HOST.fullmatch(host) for host in hosts.split(","))
@@ -135,7 +135,7 @@ def parse_place(url: str, origin: str) -> MongoPlace:
         shown.geturl(),
         database,
         unquote(user) or None,
-        unquote(password) if has_password and user else None,
+        unquote(password) if user and password else None,
     )
 
 
