@@ -10,32 +10,37 @@ from typing import Any
 
 import click
 
-from cluster.aws.commands import add_aws_commands
-from cluster.commands.managing import add_commands
+from cluster.aws import commands as aws_commands
+from cluster.commands import managing
+from cluster.commands.desk import Desk
+from cluster.commands.group import CommandGroup
 from cluster.commands.options import LAUNCH, option
 from cluster.commands.sweeping import sweep
 from cluster.launch import make_desk, run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def cli(context: click.Context) -> None:
     """See clusters, change them, bring their runs home, end them."""
+    context.obj = make_desk()
 
 
 @cli.command("sweep")
 @option("--over", multiple=True, required=True, metavar="NAME=VALUE,...",
         help="A config option and its values; several times: every combination.")  # fmt: skip
 @LAUNCH
-def sweep_command(over: tuple[str, ...], **options: Any) -> None:
+@click.pass_obj
+def sweep_command(desk: Desk, /, over: tuple[str, ...], **options: Any) -> None:
     """Launch the same for several seeds or values.
 
     --over seed=1,2,3 makes three clusters: NAME-1, NAME-2, NAME-3. All else is as for launch.
     """
-    sweep(make_desk(), over, options)
+    sweep(desk, over, options)
 
 
-add_commands(cli, make_desk)
-add_aws_commands(cli, make_desk)
+for command in (*managing.COMMANDS, *aws_commands.COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:
