@@ -65,6 +65,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         runs_dir, author, render: where, by whom, and whether a video is made at the end.
         mongo_url: MongoDB that keeps the run too, mongodb://USER@HOST/sacred without a password;
             off, none; None, that of the environment or of your settings, if any.
+        notify: address that is told, by a short JSON, when the run ends, fails, or reaches its
+            target or a limit; recorded as its host alone. None: ES_NOTIFY_URL, if any; off: none.
 
     Where it runs:
         pool: serial, redis or ray. ``local=True`` is pool=serial, ``use_ray=True`` pool=ray.
@@ -134,6 +136,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     num_serializations: int = 10
     runs_dir: str = "runs"
     mongo_url: str | None = None
+    notify: str | None = None
     author: str = ""
     render: bool = False
 

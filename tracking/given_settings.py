@@ -23,6 +23,7 @@ CHANGEABLE_ON_RESUME = frozenset(
         *("noise_dir", "mongo_url"),
         *("min_task_runtime", "rollout_timeout_s", "sleep"),
         *("runs_dir", "num_serializations", "render", "resume", "author"),
+        *("notify",),
     )
 )
 """Settings that cannot change what theta becomes."""

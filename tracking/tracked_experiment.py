@@ -6,6 +6,7 @@ import hashlib
 import logging
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,28 @@ class TrackedExperiment(Experiment):
 
     experiment = TrackedExperiment("es", base_dir=ROOT, save_git_info=False)
     """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._hidings: dict[str, Callable[[str], str]] = {}
+        self.concealed: dict[str, str] = {}
+        """Settings as they were given, of those that `conceal` names."""
+
+    def conceal(self, name: str, hide: Callable[[str], str]) -> None:
+        """Have runs record ``hide(value)`` of the setting ``name``: it may hold a secret."""
+        self._hidings[name] = hide
+
+    def _create_run(self, *args: Any, **options: Any) -> Any:
+        run: Any = super()._create_run(*args, **options)  # type: ignore[no-untyped-call]
+        for name, hide in self._hidings.items():
+            value = run.config.get(name)
+            if isinstance(value, str) and value:
+                self.concealed[name] = value
+                hidden = hide(value)
+                run.config[name] = hidden
+                # Sacred records the command line too.
+                run.meta_info = _hidden_in(run.meta_info, name, value, hidden)
+        return run
 
     def get_experiment_info(self) -> dict[str, Any]:
         """Sacred's facts, with our modules as sources and one look at git."""
@@ -56,6 +79,20 @@ class _OneLineHandler(logging.Handler):
         # Sacred logs whole tracebacks of observers; their last line says what happened.
         lines = record.getMessage().strip().splitlines()
         print(f"sacred: {lines[-1] if lines else ''}", file=sys.stderr)
+
+
+def _hidden_in(place: Any, name: str, secret: str, hidden: str) -> Any:
+    """A copy of ``place``, as JSON has it, that has ``hidden`` for ``secret``, by itself and as a
+    word of a command line.
+    """
+    if isinstance(place, str):
+        is_word = place.partition("=")[0].strip() == name and "=" in place
+        return f"{name}={hidden}" if is_word else hidden if place == secret else place
+    if isinstance(place, Mapping):
+        return {key: _hidden_in(inner, name, secret, hidden) for key, inner in place.items()}
+    if isinstance(place, list | tuple):
+        return [_hidden_in(inner, name, secret, hidden) for inner in place]
+    return place
 
 
 def _imported_sources(base_dir: Path) -> list[tuple[str, str]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -22,13 +23,16 @@ from search.journal import Journal
 from search.loop import RunOutcome
 from search.run_config import RunConfig, defaults, parse_config
 from tracking.console import Console
+from tracking.cost import read_cost
 from tracking.mirroring import Telling, mirrored
 from tracking.mongo.place import MongoPlace, find_mongo
 from tracking.observer import directory_observer, run_directory
 from tracking.recorder import RunRecorder
 from tracking.recorders import Recorders
+from tracking.run_notices import Limits, RunNotices
 from tracking.sacred_command import run_command
 from tracking.tracked_experiment import TrackedExperiment
+from tracking.webhook import Webhook, find_webhook, is_cut, without_secret
 from training.session import (
     Training,
     last_line,
@@ -63,8 +67,10 @@ class Command:
         self._journal: Journal | None = None
         self._mongo: tuple[MongoPlace | None, str | None] = (None, None)
         self._mirror_tells: Telling | None = None
+        self._webhook: Webhook | None = None
         self._experiment = TrackedExperiment(name, base_dir=ROOT, save_git_info=False)
         self._experiment.doc = usage
+        self._experiment.conceal("notify", without_secret)
         self._experiment.add_config({**defaults(), **changed})  # type: ignore[no-untyped-call]
         for config_name, named in named_configs.items():
             self._experiment.add_described_config(config_name, named.doc, named.options)
@@ -101,6 +107,7 @@ class Command:
         if parsed.redis_url is not None:
             refuse_password_in(parsed.redis_url)  # the run directory would keep it
         self._mongo = find_mongo(parsed.mongo_url), parsed.mongo_url
+        self._webhook = find_webhook(self._experiment.concealed.get("notify"))
         settled(parsed, notice=lambda line: None)
 
     def _train(self, _run: Any) -> dict[str, Any]:
@@ -109,15 +116,7 @@ class Command:
         directory = run_directory(_run)
         config = _from_environment(parse_config(_run.config))
         access = _access(config)  # may ask on the terminal, which is the console's from here on
-        title = f"{config.env_name}, run {directory.name}"
-        total = settled(config, lambda line: None).num_generations
-        with Console(
-            total,
-            config.max_wall_s,
-            sys.stdout,
-            title=title,
-            only_scored=config.asynchronous,
-        ) as console:
+        with _console(config, directory) as console:
             config = settled(config, console.notice)
             with RunRecorder(
                 _run,
@@ -127,26 +126,64 @@ class Command:
                 notice=console.notice,
             ) as recorder:
                 recorders = Recorders([recorder, console])
-                training = Training(
-                    config,
-                    run_id=int(directory.name),
-                    journal=self._journal,
-                    recorder=recorders,
-                    run_uid=directory_observer(_run).uid,
-                    access=access,
-                )
-                if config.resume is not None:
-                    recorder.rewind(training.history())
-                with self._mirror_tells(recorders.notice):
-                    outcome, uid = training.run()
+                with self._notices(config, _run, recorders.notice) as notices:
+                    training = Training(
+                        config,
+                        run_id=int(directory.name),
+                        journal=self._journal,
+                        recorder=Recorders([recorders, notices]),
+                        run_uid=directory_observer(_run).uid,
+                        access=access,
+                    )
+                    if config.resume is not None:
+                        recorder.rewind(training.history())
+                    with self._mirror_tells(recorders.notice):
+                        outcome, uid = training.run()
+                    result = result_of(
+                        outcome,
+                        run_id=int(directory.name),
+                        run_uid=uid,
+                        is_reproducible=not (config.asynchronous or config.mixed_hardware),
+                    )
+                    notices.completed(result)
         if config.render:
             _film(config, outcome, directory / VIDEO, _run)
-        return result_of(
-            outcome,
-            run_id=int(directory.name),
-            run_uid=uid,
-            is_reproducible=not (config.asynchronous or config.mixed_hardware),
+        return result
+
+    def _notices(self, config: RunConfig, run: Any, tell: Callable[[str], None]) -> RunNotices:
+        """Who tells those that are away how the run goes."""
+        directory = run_directory(run)
+        if self._webhook is None and is_cut(config.notify):
+            tell(
+                f"notify={config.notify}: its address is not kept with the run; give it again to "
+                "be told, by notify=URL or ES_NOTIFY_URL"
+            )
+        limits = Limits(
+            target_fitness=config.target_fitness,
+            max_wall_s=config.max_wall_s,
+            max_env_steps=config.max_env_steps,
         )
+        return RunNotices(
+            self._webhook,
+            limits,
+            run=int(directory.name),
+            uid=directory_observer(run).uid,
+            env=config.env_name,
+            host=socket.gethostname(),
+            tell=tell,
+            cost=lambda: read_cost(directory),
+        )
+
+
+def _console(config: RunConfig, directory: Path) -> Console:
+    return Console(
+        settled(config, lambda line: None).num_generations,
+        config.max_wall_s,
+        sys.stdout,
+        title=f"{config.env_name}, run {directory.name}",
+        only_scored=config.asynchronous,
+        cost=lambda: read_cost(directory),
+    )
 
 
 def _say(line: str) -> None:
