@@ -75,6 +75,7 @@ class Playback:
     Attributes:
         env: the environment.
         shown: the episodes so far.
+        steps_per_s: of the simulator, in a second of its time.
         frames_per_s: at which the moments play in real time.
 
     Raises:
@@ -109,10 +110,10 @@ class Playback:
         except BaseException:
             env.close()
             raise
-        self._steps_per_s = float(env.metadata.get("render_fps") or 50)
+        self.steps_per_s = float(env.metadata.get("render_fps") or 50)
         skip = env_spec.frame_skip
         acts = None if every is None else math.ceil(every / skip)
-        self._stride, self.frames_per_s = frame_stride(self._steps_per_s / skip, acts)
+        self._stride, self.frames_per_s = frame_stride(self.steps_per_s / skip, acts)
 
     def record(self) -> None:
         """Take down every step of the simulator from the next reset on; see `motion`.
@@ -203,7 +204,7 @@ class Playback:
                 yield shown
 
     def _read(self, shown: Shown, info: Mapping[str, Any]) -> None:
-        shown.time_s = shown.steps / self._steps_per_s
+        shown.time_s = shown.steps / self.steps_per_s
         shown.distance_m = distance_of(info)
         shown.target_distance_m = info.get("target_distance_m")
 

@@ -52,6 +52,7 @@ class Show:
         out: the video to write.
         motion_folder: where the files for OpenSim go.
         in_window: show it on the display.
+        max_time_s: cap in simulated seconds.
     """
 
     seed: int
@@ -64,11 +65,19 @@ class Show:
     out: Path | None = None
     motion_folder: Path | None = None
     in_window: bool = False
+    max_time_s: float | None = None
 
     @property
     def is_drawn(self) -> bool:
         """Whether there are pictures at all."""
         return self.in_window or self.out is not None
+
+    def steps_at(self, steps_per_s: float) -> int | None:
+        """The cap of an episode in simulator steps."""
+        if self.max_time_s is None:
+            return self.max_ep_length
+        steps = max(1, int(self.max_time_s * steps_per_s))
+        return min(steps, self.max_ep_length or steps)
 
 
 def render_run_video(
@@ -192,7 +201,8 @@ def _frames(
     labels = [performer.label for performer in performers]
     for episode in range(show.num_episodes):
         seed = show.seed + episode
-        limits: Any = {"max_ep_length": show.max_ep_length, "reset_options": show.reset_options}
+        cap = show.steps_at(playbacks[0].steps_per_s)
+        limits: Any = {"max_ep_length": cap, "reset_options": show.reset_options}
         if not show.is_drawn:
             for playback in playbacks:
                 for _ in playback.episode(seed, **limits):

@@ -218,6 +218,8 @@ class Loop:
     def _is_checkpoint_due(self, number: int) -> bool:
         num_checkpoints = self._settings.num_checkpoints
         every = max(1, self._settings.num_generations // max(1, num_checkpoints))
+        if self._settings.render_every and number % self._settings.render_every == 0:
+            return True
         return num_checkpoints > 0 and number % every == 0
 
     def _write_snapshot(self) -> None:

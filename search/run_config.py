@@ -63,6 +63,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             in: ``preset=exact`` for OpenSim environments, nothing for others.
         num_serializations: how often the run's parameters are kept, besides best and last.
         runs_dir, author, render: where, by whom, and whether a video is made at the end.
+        render_every: have each so-many-th generation filmed too, by a process beside the run; a
+            generation that comes while another is being filmed has no video.
         mongo_url: MongoDB that keeps the run too, mongodb://USER@HOST/sacred without a password;
             off, none; None, that of the environment or of your settings, if any.
         notify: address that is told, by a short JSON, when the run ends, fails, or reaches its
@@ -139,6 +141,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     notify: str | None = None
     author: str = ""
     render: bool = False
+    render_every: int | None = None
 
     pool: str = "redis"
     workers: Literal["auto"] | int = "auto"
@@ -249,6 +252,7 @@ _AT_LEAST = {
     "validation_episodes": 0,
     "validation_every": 1,
     "final_episodes": 0,
+    "render_every": 1,
     "num_serializations": 0,
     "min_task_runtime": 0,
     "max_rollouts_per_process": 1,

@@ -27,6 +27,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
         overlap: further generations open while one completes.
         asynchronous: generations are told as they complete, in whatever order; not reproducible.
         num_checkpoints: how often the run is kept, besides its best and its last generation.
+        render_every: each so-many-th generation is kept too, since it is to be filmed.
         target_fitness, max_wall_s, max_env_steps: ends, looked at after each generation.
         score_options: options of the environment's reset in validation and final-test episodes.
         snapshot_every_s: most seconds of work that a resume must replay.
@@ -47,6 +48,7 @@ class LoopSettings(msgspec.Struct, frozen=True):
     overlap: int = 0
     asynchronous: bool = False
     num_checkpoints: int = 10
+    render_every: int | None = None
     target_fitness: float | None = None
     max_wall_s: float | None = None
     max_env_steps: int | None = None

@@ -22,7 +22,8 @@ CHANGEABLE_ON_RESUME = frozenset(
         *("workers", "pool", "local", "use_ray", "redis_url", "ray_address", "ray_dashboard"),
         *("noise_dir", "mongo_url"),
         *("min_task_runtime", "rollout_timeout_s", "sleep"),
-        *("runs_dir", "num_serializations", "render", "resume", "author"),
+        *("runs_dir", "num_serializations", "render", "render_every"),
+        *("resume", "author"),
         *("notify",),
     )
 )

@@ -65,6 +65,7 @@ class RunRecorder:
         directory: where it keeps its files.
         total_generations: as configured; decides the thinning and which checkpoints are regular.
         num_checkpoints: how often in the run a checkpoint is kept besides best and last.
+        render_every: each so-many-th generation is kept too, since it is filmed.
         notice: told, once for each kind of trouble, that something could not be recorded.
         clock: monotonic seconds.
         wall_clock: Unix seconds.
@@ -79,6 +80,7 @@ class RunRecorder:
         *,
         total_generations: int,
         num_checkpoints: int,
+        render_every: int | None = None,
         notice: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
@@ -88,6 +90,7 @@ class RunRecorder:
         self._stride = sacred_stride(total_generations)
         self._regular_every = max(1, total_generations // max(1, num_checkpoints))
         self._num_checkpoints = num_checkpoints
+        self._render_every = render_every
         self._tell = notice
         self._clock, self._wall_clock = clock, wall_clock
         self._complaints: set[str] = set()
@@ -206,6 +209,8 @@ class RunRecorder:
                 self._tell(f"{what} of this run cannot be written ({reason}); the run goes on")
 
     def _is_regular(self, number: int) -> bool:
+        if self._render_every and number % self._render_every == 0:
+            return True
         return self._num_checkpoints > 0 and number % self._regular_every == 0
 
     def _write_checkpoint(self, number: int, arrays: Mapping[str, Any]) -> Path | None:

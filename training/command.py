@@ -33,6 +33,8 @@ from tracking.run_notices import Limits, RunNotices
 from tracking.sacred_command import run_command
 from tracking.tracked_experiment import TrackedExperiment
 from tracking.webhook import Webhook, find_webhook, is_cut, without_secret
+from training.filming import FOLDER as VIDEOS
+from training.filming import Filming
 from training.session import (
     Training,
     last_line,
@@ -123,15 +125,19 @@ class Command:
                 directory,
                 total_generations=config.num_generations,
                 num_checkpoints=config.num_serializations,
+                render_every=config.render_every,
                 notice=console.notice,
             ) as recorder:
                 recorders = Recorders([recorder, console])
-                with self._notices(config, _run, recorders.notice) as notices:
+                with (
+                    self._notices(config, _run, recorders.notice) as notices,
+                    _filming(config, _run, recorders.notice) as films,
+                ):
                     training = Training(
                         config,
                         run_id=int(directory.name),
                         journal=self._journal,
-                        recorder=Recorders([recorders, notices]),
+                        recorder=Recorders([recorders, notices, *films]),
                         run_uid=directory_observer(_run).uid,
                         access=access,
                     )
@@ -173,6 +179,25 @@ class Command:
             tell=tell,
             cost=lambda: read_cost(directory),
         )
+
+
+@contextmanager
+def _filming(config: RunConfig, run: Any, tell: Callable[[str], None]) -> Iterator[list[Filming]]:
+    """Who films the run while it goes on, if that is asked for."""
+    if config.render_every is None:
+        yield []
+        return
+    with Filming(
+        config.final_env_spec,
+        config.policy_spec,
+        folder=run_directory(run) / VIDEOS,
+        every=config.render_every,
+        seed=config.seed,
+        include=Path(config.include).resolve() if config.include else None,
+        register=lambda video: run.add_artifact(str(video), name=video.name),
+        notice=tell,
+    ) as filming:
+        yield [filming]
 
 
 def _console(config: RunConfig, directory: Path) -> Console:

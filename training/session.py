@@ -179,6 +179,7 @@ def one_by_one(config: RunConfig) -> dict[str, Any]:
     return {
         "num_generations": config.num_generations * config.pop_size,
         "validation_every": config.validation_every * config.pop_size,
+        "render_every": config.render_every and config.render_every * config.pop_size,
         "overlap": config.pop_size - 1,
     }
 
@@ -218,6 +219,7 @@ def loop_settings(
         overlap=config.overlap,
         asynchronous=config.asynchronous,
         num_checkpoints=config.num_serializations,
+        render_every=config.render_every,
         target_fitness=config.target_fitness,
         max_wall_s=config.max_wall_s,
         max_env_steps=config.max_env_steps,
