@@ -11,6 +11,7 @@ from tracking.identity import uid_of
 from tracking.mongo.connection import connected
 from tracking.mongo.fetch import MANIFEST, Found, fetch, find_run, numbers
 from tracking.mongo.place import MongoPlace
+from tracking.run_numbers import directory_at
 
 FOLDER = ".fetched"
 ALIVE = timedelta(seconds=60)
@@ -44,7 +45,7 @@ def brought_home(run_id: str, runs_dir: Path, place: MongoPlace, looked: str) ->
     path, found = _fetched(run_id, runs_dir, place, looked, is_resumed=True)
     if path.parent != runs_dir:
         (path / MANIFEST).unlink(missing_ok=True)
-        path = path.rename(_claimed(runs_dir, found.local_number or found.number))
+        path = path.rename(directory_at(runs_dir, found.local_number or found.number))
     return int(path.name), path
 
 
@@ -95,19 +96,6 @@ def _refuse_what_goes_on(found: Found, place: MongoPlace) -> None:
             f"life {max(0, round(ago.total_seconds()))} s ago): stop it there first, or wait "
             f"{ALIVE.seconds} s if it was killed"
         )
-
-
-def _claimed(runs_dir: Path, number: int) -> Path:
-    """A folder of its own in ``runs_dir``: ``number``, or the next one that is free."""
-    taken = [int(path.name) for path in runs_dir.iterdir() if path.name.isdecimal()]
-    wanted = number if number not in taken else 1 + max(taken)
-    while True:
-        try:
-            (runs_dir / str(wanted)).mkdir()
-        except FileExistsError:
-            wanted += 1
-        else:
-            return runs_dir / str(wanted)
 
 
 def _near(run_id: str, known: list[int]) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 
 from errors import ConfigError, RunError
 from tracking.identity import new_uid, uid_of
+from tracking.run_numbers import new_directory
 from tracking.sacred_import import FileStorageObserver, plain
 
 _log = logging.getLogger(__name__)
@@ -103,16 +104,7 @@ class RunDirectoryObserver(FileStorageObserver):
                     f"{directory / 'run.json'} is damaged: the run cannot be resumed as it is; "
                     f"start a new one from it with load_from={self._resume}"
                 ) from None
-        runs_dir.mkdir(parents=True, exist_ok=True)
-        number = 1 + max((int(p.name) for p in runs_dir.iterdir() if p.name.isdecimal()), default=0)
-        while True:
-            # mkdir is the one step in which two runs cannot both get the number.
-            try:
-                (runs_dir / str(number)).mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return runs_dir / str(number), None
+        return new_directory(runs_dir), None
 
     def _describe(
         self,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tiny_experiment import RunOnce, make_experiment
 
 from errors import ConfigError, RunError, RunLocked
+from tracking.identity import is_uid, uid_of
 from tracking.observer import RunDirectoryObserver, run_directory
 from tracking.sacred_import import Run
 
@@ -27,6 +29,39 @@ def test_runs_get_integer_ids_in_order(run_once: RunOnce, tmp_path: Path) -> Non
     assert [run_once(nothing)._id for _ in range(3)] == [1, 2, 3]
     assert entry(tmp_path, 3)["status"] == "COMPLETED"
     assert entry(tmp_path, 3)["result"] == {"answer": 42}
+
+
+def test_the_number_of_a_run_whose_files_were_removed_is_not_given_again(
+    run_once: RunOnce, tmp_path: Path
+) -> None:
+    assert [run_once(nothing)._id for _ in range(2)] == [1, 2]
+    shutil.rmtree(tmp_path / "runs" / "2")
+    assert run_once(nothing)._id == 3
+    (tmp_path / "runs" / ".last_number").write_text("rubbish")
+    assert run_once(nothing)._id == 4
+
+
+def test_a_run_keeps_its_uid_when_it_is_resumed(run_once: RunOnce, tmp_path: Path) -> None:
+    uids = []
+    for resume in (None, None, 1, 2):
+        run_once(nothing, resume=resume)
+        uids.append(entry(tmp_path, resume or 1 + len(uids))["uid"])
+    assert uids[:2] == uids[2:]
+    assert len(set(uids)) == 2
+    assert all(is_uid(uid) for uid in uids)
+
+
+def test_a_run_of_an_earlier_release_gets_the_uid_that_it_always_had(
+    run_once: RunOnce, tmp_path: Path
+) -> None:
+    run_once(nothing)
+    path = tmp_path / "runs" / "1" / "run.json"
+    old = {name: value for name, value in entry(tmp_path).items() if name != "uid"}
+    path.write_text(json.dumps(old))
+    run_once(nothing, resume=1)
+    assert entry(tmp_path)["uid"] == uid_of(old)
+    assert uid_of({**old, "result": {"run_uid": "ab" * 16}}) == "ab" * 16
+    assert uid_of({}) != uid_of(old)
 
 
 def test_a_resumed_run_keeps_its_files_and_says_when_and_how_it_went_on(
@@ -53,7 +88,7 @@ def test_a_resumed_run_keeps_its_files_and_says_when_and_how_it_went_on(
     assert resumed["time"] > before["stop_time"]
     assert resumed["changed"]["num_generations"] == [20, 40]
     assert json.loads((tmp_path / "runs/1/config.json").read_text())["num_generations"] == 40
-    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["1"]
+    assert [p.name for p in (tmp_path / "runs").glob("[!.]*")] == ["1"]
 
 
 def test_runs_started_at_the_same_moment_get_directories_of_their_own(tmp_path: Path) -> None:
