@@ -36,10 +36,11 @@ from tracking.catalogue.choice import (
 )
 from tracking.catalogue.description import describe
 from tracking.catalogue.export import as_text, export, format_of
-from tracking.catalogue.removal import remove_files
+from tracking.catalogue.removal import remove as remove_runs
 from tracking.catalogue.summary import ListedRun, RunSummary, listed_runs
 from tracking.catalogue.tables import PIPE_WIDTH, print_facts, print_table
 from tracking.figures import counted, size_text
+from tracking.mongo.place import URL_VARIABLE, find_mongo, url_file
 from tracking.tags import check_tag, read_tags, write_tags
 
 _EPILOG = "RUN is a run's number, or several as 12-16."
@@ -191,24 +192,40 @@ def export_runs(names: Sequence[str], out: Path | None, kind: Any, runs_dir: Pat
 
 @main.command(epilog=_EPILOG)
 @runs_argument
+@click.option("--files", "only_files", is_flag=True, help="MongoDB keeps them: it is told first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option(
+    "--mongo_url",
+    metavar="URL",
+    help=f"MongoDB, without a password; off: none. [default: {URL_VARIABLE}, or your settings]",
+)
 @runs_dir_option
 @command
-def remove(names: Sequence[str], yes: bool, runs_dir: Path) -> None:
-    """Remove runs for good. One that goes on is refused."""
+def remove(
+    names: Sequence[str], only_files: bool, yes: bool, mongo_url: str | None, runs_dir: Path
+) -> None:
+    """Remove runs for good, from MongoDB too if there is one. One that goes on is refused."""
     runs = named_runs(names, runs_dir)
+    mongo = find_mongo(mongo_url)
+    if only_files and mongo is None:
+        raise ConfigError(
+            f"--files: no MongoDB is named that could keep them: expected --mongo_url URL, "
+            f"{URL_VARIABLE}, or a URL in {url_file()}"
+        )
     summaries = [run.summary for run in runs]
+    what, kept = _told(summaries), f"MongoDB at {mongo} keeps what is in it"
     if not yes:
-        _ask(summaries)
-    remove_files(runs)
-    click.echo(f"removed {_told(summaries)}")
+        also = "" if mongo is None else f"; {kept}" if only_files else f", and from MongoDB {mongo}"
+        _ask(summaries, f"remove {what}{also}?")
+    remove_runs(runs, mongo, only_files=only_files)
+    click.echo(f"removed {what}{f'; {kept}' if only_files else ''}")
 
 
-def _ask(summaries: Sequence[RunSummary]) -> None:
+def _ask(summaries: Sequence[RunSummary], question: str) -> None:
     if not _is_asked():
         raise ConfigError("nobody to ask whether to remove them: add --yes")
     print_table(summaries, _console())
-    if not click.confirm(f"remove {_told(summaries)}, for good?"):
+    if not click.confirm(question):
         raise ConfigError("nothing was removed")
 
 

@@ -188,7 +188,7 @@ def test_remove_asks_and_leaves_nothing(runs_dir: Path, monkeypatch: pytest.Monk
     assert listed(runs_dir) == [1, 2, 12]
     removed = ask(runs_dir, "remove", "1", "2", typed="y\n")
     assert "remove 2 runs, " in removed.stdout
-    assert sorted(path.name for path in runs_dir.iterdir()) == ["12"]
+    assert [path.name for path in runs_dir.iterdir() if path.is_dir()] == ["12"]
 
 
 def test_a_live_run_is_not_removed_nor_what_was_named_with_it(runs_dir: Path) -> None:
