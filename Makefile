@@ -5,25 +5,30 @@ PYTEST_ARGS ?= -n 2
 SOAK_S ?= 60
 CHAOS_ARGS ?= -v
 CLOUD_ARGS ?= -v
+DASHBOARD_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
+OMNIBOARD := sacred/node_modules/.ready
 PINS := requirements.txt requirements-dev.txt requirements-no-deps.txt pyproject.toml
 
 # A .venv whose Python has left (a system upgrade, a copied folder) is as good as none.
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-chaos test-cloud lint doctor clean
+.PHONY: help setup train dashboard test test-chaos test-cloud test-dashboards lint doctor clean
 
 help: ## List these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(READY) ## Build .venv with every package at its pin (train and test do it themselves)
 
 train: $(READY) ## Train, watch and film: make train CONFIG="lander lr=0.1" (default: walk)
 	@exec $(PY) es/experiment.py with $(CONFIG)
+
+dashboard: $(READY) $(OMNIBOARD) ## MongoDB and Omniboard on this machine, without Docker, until Ctrl-C; needs Node and npm
+	@exec $(PY) -m tracking.dashboard $(DASHBOARD_ARGS)
 
 test: lint ## The whole gate: lint, then every test
 	@$(PY) -m pytest $(PYTEST_ARGS)
@@ -34,6 +39,10 @@ test-chaos: $(READY) ## Break a fleet a hundred times over; SOAK_S=1800 watches 
 test-cloud: $(READY) ## Launch clusters on machines that really boot, and see what they survive
 	@CLOUD=full $(PY) -m pytest tests/cloud $(CLOUD_ARGS)
 
+test-dashboards: $(READY) ## Look at real runs in a real Omniboard with a real browser; needs npm and chromium
+	@sh sacred/install.sh || echo "the tests that need Omniboard are skipped"
+	@DASHBOARDS=full $(PY) -m pytest tests/dashboards
+
 lint: $(READY) ## Style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -43,8 +52,11 @@ doctor: ## Say what works on this machine and what to do about the rest
 	@if [ -x $(PY) ]; then exec $(PY) doctor.py; else exec python3 doctor.py; fi
 
 clean: ## Remove .venv and caches; runs/ stays
-	@rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) sacred/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(PINS)
 	@PYTHON='$(PYTHON)' sh setup.sh
+
+$(OMNIBOARD): sacred/package.json sacred/package-lock.json
+	@sh sacred/install.sh

@@ -1,0 +1,172 @@
+"""``python -m tracking.dashboard``: MongoDB and Omniboard on this machine, without Docker.
+
+Both listen on 127.0.0.1 only. What MongoDB holds stays in its folder, under a password of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from shlex import quote
+
+import click
+
+from errors import ConfigError, EsError, ResourceExhausted, ServiceUnavailable
+from tracking.mongo.omniboard import Omniboard
+from tracking.mongo.place import PASSWORD_FILE_VARIABLE, URL_VARIABLE, url_file
+from tracking.mongo.server import HOST, MongoServer
+
+MONGO_PORT = 27017
+OMNIBOARD_PORT = 9000
+
+_LOOK_EVERY_S = 0.5
+_INDENT = " " * 11
+
+
+class Dashboard:
+    """A MongoDB and an Omniboard that shows it.
+
+    Args:
+        folder: of the data.
+        port: of MongoDB; ``omniboard_port``: of Omniboard; both on 127.0.0.1.
+
+    Raises:
+        EsError: either does not start; then neither runs.
+    """
+
+    def __init__(self, folder: Path, port: int, omniboard_port: int) -> None:
+        _check_free(omniboard_port)
+        self._port = omniboard_port
+        self.server = MongoServer(folder, port)
+        try:
+            self.omniboard = self._show()
+        except BaseException:
+            self.server.stop()
+            raise
+
+    def wait(self, stopped: threading.Event) -> None:
+        """Return when ``stopped`` is set; start Omniboard anew where it ends by itself.
+
+        Omniboard ends at the first file that it cannot find any more.
+
+        Raises:
+            ServiceUnavailable: MongoDB has ended, or Omniboard does not start again.
+        """
+        while not stopped.wait(_LOOK_EVERY_S):
+            if self.server.poll() is not None:
+                raise ServiceUnavailable(
+                    f"mongod has ended (code {self.server.poll()}): see "
+                    f"{self.server.folder / 'mongod.log'}, and start this again"
+                )
+            if self.omniboard.poll() is not None:
+                self.omniboard = self._show()
+                print("Omniboard had ended and was started anew", flush=True)
+
+    def stop(self) -> None:
+        """End both. May be called twice."""
+        self.omniboard.stop()
+        self.server.stop()
+
+    def _show(self) -> Omniboard:
+        return Omniboard(self.server.url_with_password, self._port, self.server.folder)
+
+
+def described(dashboard: Dashboard, remembered: Path | None) -> str:
+    """Where it is and how runs get there, for people.
+
+    Args:
+        dashboard: that runs.
+        remembered: the file that leads every run of this user there; ``None``: none does.
+    """
+    server = dashboard.server
+    lines = [
+        f"Omniboard  {dashboard.omniboard.url}",
+        f"MongoDB    {HOST}:{server.port}, its data in {server.folder}",
+    ]
+    if remembered is not None:
+        lines += [f"Runs       yours are recorded there from now on: {remembered} says so"]
+    else:
+        lines += [
+            "Runs       are recorded there from terminals in which you say",
+            f"{_INDENT}export {URL_VARIABLE}={quote(server.url)}",
+            f"{_INDENT}export {PASSWORD_FILE_VARIABLE}={quote(str(server.password_file))}",
+            f"{_INDENT}or all of them from now on: start this with --remember",
+        ]
+    lines += [
+        f"{_INDENT}those that are over: python -m tracking.sync RUN",
+        "Ctrl-C ends both; what was recorded stays",
+    ]
+    return "\n".join(lines)
+
+
+def remember(server: MongoServer) -> Path:
+    """Have every run of this user recorded in ``server``: write the file that they look into.
+
+    Raises:
+        ConfigError: it names another MongoDB, or cannot be written.
+    """
+    path, url = url_file(), server.url_with_password
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            if path.read_text().strip() == url:
+                return path
+            raise ConfigError(
+                f"{path} names another MongoDB: remove it first, or start without --remember"
+            ) from None
+        with os.fdopen(number, "w") as file:
+            file.write(url + "\n")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written ({error.strerror})") from None
+    return path
+
+
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError):
+            raise ResourceExhausted(
+                f"port {port} of {HOST} cannot be had: stop what listens there, or choose another "
+                "with --omniboard_port"
+            ) from None
+
+
+@click.command()
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path("runs/mongodb"), show_default=True,
+    help="Where MongoDB keeps its data.",
+)  # fmt: skip
+@click.option("--port", default=MONGO_PORT, show_default=True, help="Of MongoDB.")
+@click.option("--omniboard_port", default=OMNIBOARD_PORT, show_default=True, help="Of Omniboard.")
+@click.option(
+    "--remember", "remembering", is_flag=True,
+    help="Record all your runs there from now on, while it runs.",
+)  # fmt: skip
+def main(folder: Path, port: int, omniboard_port: int, remembering: bool) -> None:
+    """MongoDB and Omniboard on this machine only, until Ctrl-C."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        dashboard = Dashboard(folder, port, omniboard_port)
+        try:
+            remembered = remember(dashboard.server) if remembering else None
+            print(described(dashboard, remembered), flush=True)
+            dashboard.wait(stopped)
+        finally:
+            dashboard.stop()
+    except EsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()
