@@ -25,7 +25,9 @@ class Metric(NamedTuple):
 
 METRICS: dict[str, Metric] = {
     "fitness/current": Metric(
-        "reward", "mean fitness of theta over the validation episodes", "current fitness"
+        "reward",
+        "mean fitness of theta over its validation episodes, on seeds of their own",
+        "current fitness",
     ),
     "fitness/current_se": Metric("reward", "its standard error over episodes"),
     "fitness/mean": Metric("reward", "mean fitness of the candidates", "mean fitness"),
@@ -220,9 +222,18 @@ def metrics_page() -> str:
 _PAGE_HEAD = (
     "# Metrics",
     "",
-    "Written for every generation to `metrics.jsonl`, TensorBoard and Sacred. The last column is",
-    "the name in the system this one replaces. Besides these, `reward/<term>`: mean sum over an",
-    "episode of each reward term that an environment names.",
+    "Written for every generation to `metrics.jsonl`, TensorBoard, Sacred and, if there is one,",
+    "MongoDB. A unit of 1 is a plain number; what ends in `_total` counts from the run's",
+    "beginning, resumed or not. A metric without a value in a generation (nothing validated, no",
+    "gradient) is left out of it. The last column is the name in the system this one replaces.",
+    "Besides these, `reward/<term>`: mean sum over an episode of each reward term that an",
+    "environment names.",
+    "",
+    "Where a generation's time went is not a metric but a line of `timeline.jsonl`: when it was",
+    "published, complete and told, how long each worker computed and waited, and what failed of",
+    "what; see `search/timeline.py`, and `python -m tracking.report` for a picture of it.",
+    "",
+    "This page is made by `python -m search.metrics > docs/metrics.md`.",
     "",
     "| metric | unit | meaning | older name |",
     "| --- | --- | --- | --- |",

@@ -132,6 +132,7 @@ class RunDirectoryObserver(FileStorageObserver):
         if earlier is not None:
             kept = {name: earlier[name] for name in _KEPT_ON_RESUME if name in earlier}
             self._entry.update(kept)
+            self._entry["meta"] = _with_first_names(meta_info, earlier)
             before = _read_config(self._open_path)
             self._entry["resumed"] = [
                 *earlier.get("resumed", []),
@@ -279,6 +280,12 @@ def directory_observer(run: Any) -> RunDirectoryObserver:
 
 
 _KEPT_ON_RESUME = ("start_time", "artifacts", "resources")
+
+
+def _with_first_names(meta: dict[str, Any], earlier: dict[str, Any]) -> dict[str, Any]:
+    """``meta`` of this session with the named configs that the run began with: still its own."""
+    names = (earlier.get("meta") or {}).get("named_configs")
+    return {**meta, "named_configs": names} if names else meta
 
 
 def _read_config(directory: Path) -> dict[str, Any]:

@@ -115,6 +115,18 @@ def test_the_page_is_the_table() -> None:
     assert page.read_text() == metrics_page(), "run `python -m search.metrics > docs/metrics.md`"
 
 
+def test_every_metric_of_the_system_before_has_its_place() -> None:
+    older = {metric.older_name for metric in METRICS.values()}
+    assert older == {
+        "",
+        *("gen", "total time elapsed", "time per gen", "total sim steps", "total fitness evals"),
+        *("mean episode length", "mean steps per eval", "current fitness", "mean fitness"),
+        *("best fitness", "overall best fitness", "fitness st.dev", "norm", "genome length"),
+        *("success rate", "grad norm", "update ratio", "results skipped", "num unique workers"),
+        *("worker used times", "time_to_eval", "time_to_obtain"),
+    }
+
+
 def test_a_run_without_audits_has_no_metrics_of_them() -> None:
     opened = complete()
     totals = totals_after(Totals(), opened, reissued=0, lost=0, wall_s=1.0)

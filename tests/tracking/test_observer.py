@@ -51,6 +51,17 @@ def test_a_run_keeps_its_uid_when_it_is_resumed(run_once: RunOnce, tmp_path: Pat
     assert all(is_uid(uid) for uid in uids)
 
 
+def test_a_resumed_run_is_still_of_the_config_that_it_began_with(
+    run_once: RunOnce, tmp_path: Path
+) -> None:
+    run_once(nothing)
+    before = entry(tmp_path)
+    before["meta"]["named_configs"] = ["lander"]
+    (tmp_path / "runs" / "1" / "run.json").write_text(json.dumps(before))
+    run_once(nothing, resume=1)
+    assert entry(tmp_path)["meta"]["named_configs"] == ["lander"]
+
+
 def test_a_run_of_an_earlier_release_gets_the_uid_that_it_always_had(
     run_once: RunOnce, tmp_path: Path
 ) -> None:
