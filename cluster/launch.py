@@ -21,15 +21,42 @@ from cluster.commands.options import LAUNCH, option
 from cluster.local.folders import home_folder
 from cluster.source import pack_include, pack_source
 from errors import ConfigError, EsError, did_you_mean
+from tracking.mongo.place import find_mongo, parse_place
 
 ROOT = Path(__file__).resolve().parents[1]
 
-_OF_THE_CLUSTER = ("redis_url", "runs_dir", "include", "pool", "workers", "local", "use_ray")
+_OF_THE_CLUSTER = (
+    "mongo_url",
+    "redis_url",
+    "runs_dir",
+    "include",
+    "pool",
+    "workers",
+    "local",
+    "use_ray",
+)
 
 
 def make_desk() -> Desk:
     """Where we are: variables, folder, home, code."""
-    return Desk(os.environ, Path.cwd(), home_folder(), ROOT, checked_words)
+    return Desk(os.environ, Path.cwd(), home_folder(), ROOT, checked_words, whole_mongo_url)
+
+
+def whole_mongo_url(url: str) -> str:
+    """``url`` with its password, as the head is given it in secret.
+
+    In a variable it may have one; on a command line, where it can be read, it may not: it is found
+    where a run on this machine would find it.
+
+    Raises:
+        ConfigError: no URL of MongoDB, one with a password on the command line, or a user without.
+    """
+    if url == os.environ.get("WALKING_ES_MONGO_URL"):
+        place = parse_place(url, "WALKING_ES_MONGO_URL")
+        if place.user is None or place.password is not None:
+            return url
+    found = find_mongo(url)
+    return "" if found is None else found.url_with_password
 
 
 def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:

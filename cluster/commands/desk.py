@@ -42,6 +42,7 @@ class Desk(NamedTuple):
         home: where settings, and clusters of this machine, are kept.
         root: of this project's code.
         check_config: refuses what no experiment would take.
+        mongo_url: a URL with the password that belongs to it; refuses one that cannot be.
     """
 
     environment: Mapping[str, str]
@@ -49,6 +50,7 @@ class Desk(NamedTuple):
     home: Path
     root: Path
     check_config: CheckConfig
+    mongo_url: Callable[[str], str] = str
 
     def settings(self, options: Options) -> LaunchSettings:
         """What is the same for all providers; the owner is filled in.

@@ -45,6 +45,7 @@ def launch(desk: Desk, options: dict[str, Any]) -> None:
     """
     provider = desk.provider(options)
     settings = desk.settings(options)
+    secret = secrets_of(desk, options)
     if settings.provider == "local":
         say_what_is_left_aside(options)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +58,7 @@ def launch(desk: Desk, options: dict[str, Any]) -> None:
             return
         confirm(f"launch {spec.name}?", yes=options["yes"])
         with second_thoughts(spec.name):
-            provider.launch(spec, packed.archives, secrets_of(options), say)
+            provider.launch(spec, packed.archives, secret, say)
     tell_what_next(spec)
 
 
@@ -120,9 +121,14 @@ def make_spec(
     )
 
 
-def secrets_of(options: Options) -> dict[str, str]:
-    """What the user gives machines to keep for themselves."""
-    return {"mongo-url": options["mongo_url"]} if options["mongo_url"] else {}
+def secrets_of(desk: Desk, options: Options) -> dict[str, str]:
+    """What the user gives machines to keep for themselves.
+
+    Raises:
+        ConfigError: a URL that cannot be, or that everyone on this machine can read a password of.
+    """
+    given = options["mongo_url"]
+    return {"mongo-url": desk.mongo_url(given)} if given else {}
 
 
 def what_it_does(spec: ClusterSpec) -> str:

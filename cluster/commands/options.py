@@ -89,7 +89,7 @@ LAUNCH = together(
     option("--requirements", type=_PATH, help="File with packages that they need."),
     option("--worker_command", metavar="COMMAND", help="Run on worker machines instead of ours."),
     option("--mongo_url", envvar="WALKING_ES_MONGO_URL", show_envvar=True, metavar="URL",
-           help="For the head as ES_MONGO_URL, kept secret; runs are not recorded there yet."),
+           help="MongoDB that keeps the runs too; its password in ES_MONGO_PASSWORD."),
     option("--max_hours", type=float, metavar="H", help="All ends itself then.  [default: 24]"),
     option("--budget_usd", type=float, metavar="USD", help="All ends itself before that is spent."),
     option("--keep/--no_keep", default=None, help="Machines stay when the run has ended."),

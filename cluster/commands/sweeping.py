@@ -50,6 +50,7 @@ def sweep(desk: Desk, over: Sequence[str], options: dict[str, Any]) -> None:
     """
     provider = desk.provider(options)
     settings = desk.settings(options)
+    secret = secrets_of(desk, options)
     taken = {state.name for state in provider.clusters(None)}
     name = settings.cluster_name or new_name(taken)
     with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +72,7 @@ def sweep(desk: Desk, over: Sequence[str], options: dict[str, Any]) -> None:
         confirm(f"launch {len(specs)} clusters?", yes=options["yes"])
         for spec in specs:
             with second_thoughts(spec.name):
-                provider.launch(spec, packed.archives, secrets_of(options), say)
+                provider.launch(spec, packed.archives, secret, say)
             click.echo(f"{spec.name} is launched: {what_it_does(spec)}")
 
 

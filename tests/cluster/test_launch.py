@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cluster.commands.desk import Desk
 from cluster.commands.interruption import second_thoughts
 from cluster.commands.sweeping import combinations
-from cluster.launch import checked_words, cli
+from cluster.launch import checked_words, cli, whole_mongo_url
 from errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -112,6 +112,7 @@ def test_every_option_is_taken_in_both_spellings(spelling: type[str]) -> None:
         ("lander resume=3", "resume=3 is a run of this machine"),
         ("lander load_from=3", "load_from=3 is a run of this machine"),
         ("lander redis_url=redis://x", "redis_url= is the cluster's to say"),
+        ("lander mongo_url=mongodb://x/y", "mongo_url= is the cluster's to say"),
         ("missing.yml", r"missing\.yml cannot be read"),
         ("lander 'lr=1", "no closing quotation"),
     ],
@@ -120,6 +121,27 @@ def test_a_config_that_no_experiment_takes_is_refused_at_once(config: str, why: 
     text = refused(dry(f"--config={config}"))
     with pytest.raises(ConfigError, match=why):
         raise ConfigError(text)
+
+
+def test_a_mongodbs_password_travels_in_secret_and_is_on_no_command_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert whole_mongo_url("mongodb://host/x") == "mongodb://host/x"
+    text = refused(dry("--mongo_url=mongodb://ada:hunter2@host/x"))
+    assert "everyone on this machine can read" in text
+    assert "hunter2" not in text
+    assert "no password for ada" in refused(dry("--mongo_url=mongodb://ada@host/x"))
+    assert "is not a URL of MongoDB" in refused(dry("--mongo_url=host"))
+    whole = "mongodb://ada:p%40ss%2Fword@host/x?tls=true"
+    monkeypatch.setenv("WALKING_ES_MONGO_URL", whole)
+    assert dry().exception is None
+    assert whole_mongo_url(whole) == whole
+    monkeypatch.setenv("ES_MONGO_PASSWORD", "p@ss/word")
+    for name in ("ada@host/x?tls=true", "ada@host/x"):
+        bare = f"mongodb://{name}"
+        assert whole_mongo_url(bare) == bare.replace("ada", "ada:p%40ss%2Fword")
+        monkeypatch.setenv("WALKING_ES_MONGO_URL", bare)
+        assert whole_mongo_url(bare) == bare.replace("ada", "ada:p%40ss%2Fword")
 
 
 def test_a_settings_file_stays_here_and_its_settings_travel(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from errors import ConfigError
 
@@ -39,6 +39,17 @@ class MongoPlace:
     database: str = DEFAULT_DATABASE
     user: str | None = None
     password: str | None = field(default=None, repr=False)
+
+    @property
+    def url_with_password(self) -> str:
+        """For what cannot be told the password otherwise; never for a command line."""
+        if self.user is None or self.password is None:
+            return self.url
+        scheme, _, rest = self.url.partition("://")
+        return (
+            f"{scheme}://{quote(self.user, '')}:{quote(self.password, '')}@"
+            + (rest.partition("@")[2])
+        )
 
     def __str__(self) -> str:
         """``HOST:PORT/DATABASE``, for people."""
