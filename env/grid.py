@@ -55,7 +55,7 @@ def _tile(label: str, picture: Picture, has_ended: bool, num_tiles: int) -> Fram
         image = image.resize(size, Image.Resampling.BOX)
     if has_ended:
         image = Image.blend(image, Image.new("RGB", image.size, DARK), _DIMMED)
-    return caption(np.asarray(image), label, picture.shown.caption)
+    return caption(np.asarray(image), label, picture.shown.caption.lstrip())
 
 
 def _arranged(tiles: Sequence[Frame]) -> Frame:
