@@ -22,6 +22,7 @@ with the error's ``exit_code``; only a defect of ours shows a traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -91,7 +92,7 @@ def in_options(error: EsError) -> str:
     >>> in_options(ConfigError("no folder was named: add include=FOLDER"))
     'no folder was named: add --include FOLDER'
     """
-    return str(error).replace("include=FOLDER", "--include FOLDER")
+    return re.sub(r"\b(include|runs_dir)=FOLDER", r"--\1 FOLDER", str(error))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
