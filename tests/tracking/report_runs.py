@@ -51,6 +51,11 @@ def metrics_of(number: int, rise: float = 10.0) -> dict[str, float]:
     }
 
 
+def few_metrics(number: int) -> dict[str, float]:
+    """What is enough for a page with one curve: figures take time."""
+    return {"fitness/mean": 2.0 * number, "fitness/current": 3.0 * number}
+
+
 def times_of(
     number: int, *, pause_s: float = 0.0, workers: tuple[str, ...] = ("vm-0", "vm-1")
 ) -> GenerationTimes:

@@ -130,12 +130,20 @@ def test_a_timeline_that_is_by_machine_already_guesses_its_workers(tmp_path: Pat
     path = tmp_path / timeline_log.FILE_NAME
     for number in range(4):
         start_s = START_S + 2.0 * number
-        shares = tuple(WorkerShare(f"m-{m}", 9, 12.0, 4.0, start_s + 2) for m in range(30))
+        shares = tuple(WorkerShare(f"host{m}-77-ab", 9, 12.0, 4.0, start_s + 2) for m in range(30))
         timeline_log.append(
             path, GenerationTimes(number, start_s, start_s + 2, start_s + 2, shares)
         )
     lanes = lanes_of(read_times(tmp_path))
     assert {lane.workers for lane in lanes.lanes} == {8}
+
+
+def test_many_workers_of_one_machine_are_workers_still(tmp_path: Path) -> None:
+    workers = tuple(f"vm-29-6ffe-{number}" for number in range(64))
+    timeline_log.append(tmp_path / timeline_log.FILE_NAME, times_of(0, workers=workers))
+    lanes = lanes_of(read_times(tmp_path))
+    assert (lanes.kind, lanes.left_out) == ("worker", 64 - MOST_ROWS)
+    assert {lane.workers for lane in lanes.lanes} == {1}
 
 
 def test_names_are_cut_to_what_tells_them_apart() -> None:

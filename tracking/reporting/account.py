@@ -148,6 +148,18 @@ class RunAccount:
         return ", ".join(str(word) for word in words if word) or None
 
     @cached_property
+    def notices(self) -> list[tuple[float, str]]:
+        """What people were told: Unix seconds and the line, in order; damaged lines left out."""
+        found = []
+        for line in _lines(self.run.path / "notices.jsonl"):
+            try:
+                notice = json.loads(line)
+                found.append((float(notice["time"]), str(notice["line"])))
+            except (ValueError, KeyError, TypeError):
+                continue
+        return found
+
+    @cached_property
     def lacks(self) -> list[str]:
         """What this run cannot tell, and why, a sentence each."""
         return list(_lacks(self))
@@ -176,6 +188,13 @@ def _read_entry(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise RunError(f"{path} cannot be read ({error.strerror or error})") from None
     return entry if isinstance(entry, dict) else {}
+
+
+def _lines(path: Path) -> list[bytes]:
+    try:
+        return path.read_bytes().splitlines()
+    except OSError:
+        return []
 
 
 def _lacks(account: RunAccount) -> Iterator[str]:

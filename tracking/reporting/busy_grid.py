@@ -57,21 +57,17 @@ class Lanes:
 
 
 def lanes_of(times: WorkerTimes) -> Lanes:
-    """A lane for each worker; where they are more than `MOST_ROWS`, for each machine; where those
-    are too, for the half of them that had least to do and for the half that had most.
+    """A lane for each worker; where they are more than `MOST_ROWS`, for each machine, unless there
+    is only one; of more lanes than that, the half that had least to do and the half that had most.
     """
-    names = list(times.workers)
-    kind = "worker"
-    key_w = np.arange(len(names))
-    if len(names) > MOST_ROWS:
-        kind = "machine"
-        machines = [name.rpartition("-")[0] or name for name in names]
-        if len(set(machines)) < 2:
-            machines = names  # the timeline has it by machine already
-        names = sorted(set(machines))
-        index = {name: number for number, name in enumerate(names)}
-        key_w = np.array([index[name] for name in machines])
-    lanes = _sums(times, short_names(names), key_w)
+    kind, name_w = "worker", list(times.workers)
+    machines = [name.rpartition("-")[0] or name for name in name_w]
+    if len(name_w) > MOST_ROWS and len(set(machines)) > 1:
+        kind, name_w = "machine", machines
+    names = sorted(set(name_w), key=_natural)
+    index = {name: number for number, name in enumerate(names)}
+    key_w = np.array([index[name] for name in name_w])
+    lanes = _sums(times, short_names(names), key_w, is_machine=kind == "machine")
     shown = list(range(len(lanes)))
     if len(lanes) > MOST_ROWS:
         by_use = sorted(shown, key=lambda number: (lanes[number].utilisation, lanes[number].name))
@@ -110,6 +106,11 @@ def busy_grid(times: WorkerTimes, lanes: Lanes, num_columns: int) -> Array:
     return clipped
 
 
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in name.split("-")]
+
+
 def short_names(names: list[str]) -> list[str]:
     """``names`` without what all of them begin with, cut between their parts.
 
@@ -124,27 +125,28 @@ def short_names(names: list[str]) -> list[str]:
     return ["-".join(part[cut:]) for part in parts]
 
 
-def _sums(times: WorkerTimes, names: list[str], key_w: NDArray[np.int64]) -> list[Lane]:
+def _sums(
+    times: WorkerTimes, names: list[str], key_w: NDArray[np.int64], *, is_machine: bool
+) -> list[Lane]:
     key_p = key_w[times.part_worker_p]
 
     def total(values_p: Array) -> Array:
         return np.bincount(key_p, values_p, minlength=len(names)).astype(np.float64)
 
     rollouts, busy, waiting = map(total, (times.rollouts_p, times.busy_p, times.waiting_p))
-    counted = np.bincount(key_w, minlength=len(names))
-    workers_l = np.maximum(counted, _at_once(times, key_p, names))
+    workers_l = np.bincount(key_w, minlength=len(names))
+    if is_machine and len(times.workers) == len(names):
+        workers_l = np.maximum(workers_l, _at_once(times, key_p, len(names)))
     return [
         Lane(name, int(workers_l[n]), int(rollouts[n]), float(busy[n]), float(waiting[n]))
         for n, name in enumerate(names)
     ]
 
 
-def _at_once(times: WorkerTimes, key_p: NDArray[np.int64], names: list[str]) -> Array:
+def _at_once(times: WorkerTimes, key_p: NDArray[np.int64], num_lanes: int) -> NDArray[np.int64]:
     """How many workers each must have been, where the timeline names machines only: its seconds
     in a generation over the seconds that the generation took, the median over generations.
     """
-    if len(times.workers) > len(names):
-        return np.ones(len(names))
     length_p = times.last_p - times.published_t[times.part_generation_p]
     at_once_p = (times.busy_p + times.waiting_p) / np.maximum(length_p, 1e-9)
-    return np.array([np.round(np.median(at_once_p[key_p == n])) for n in range(len(names))])
+    return np.array([round(np.median(at_once_p[key_p == n])) for n in range(num_lanes)])

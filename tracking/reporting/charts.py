@@ -72,6 +72,31 @@ def bands_chart(
     return draw
 
 
+def dots_chart(rows: Sequence[tuple[str, Stroke, Array]], *, x_label: str) -> Draw:
+    """A dot a run and a bar at their median, a row for each name."""
+
+    def draw(axes: Axes, size: Size) -> None:
+        for row, (_, look, values) in enumerate(rows):
+            axes.plot(
+                values,
+                np.full(len(values), row),
+                linestyle="",
+                marker=look.marker,
+                markersize=6,
+                color=look.colour,
+                alpha=0.6,
+                markeredgewidth=0,
+            )
+            if len(values) > 1:
+                axes.plot([np.median(values)] * 2, [row - 0.35, row + 0.35], color=INK)
+        axes.set_ylim(len(rows) - 0.4, -0.6)
+        axes.set_yticks(range(len(rows)), [name for name, _, _ in rows])
+        axes.grid(axis="x")
+        axes.set_xlabel(x_label)
+
+    return draw
+
+
 def time_split_chart(split: TimeSplit, *, divisor: float, unit: str) -> Draw:
     """Stacked bars, a stretch of the run each."""
 

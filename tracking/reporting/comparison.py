@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tracking.reporting.axes import AXES, Axis
-from tracking.reporting.charts import bands_chart
+from tracking.reporting.charts import bands_chart, dots_chart
 from tracking.reporting.figures_of_run import FigureParts, Plot
-from tracking.reporting.groups import FEW_SEEDS, Band, Group, band, value_text
+from tracking.reporting.groups import FEW_SEEDS, Band, Group, band, final_scores, value_text
 from tracking.reporting.legend import line_entry
 from tracking.reporting.palette import Stroke, stroke
 from tracking.reporting.svg import SvgMaker
@@ -25,6 +25,24 @@ def comparison_figures(groups: Sequence[Group], make: SvgMaker) -> list[FigurePa
         if figure is not None:
             figures.append(figure)
     return figures
+
+
+def scores_figure(groups: Sequence[Group], make: SvgMaker) -> FigureParts | None:
+    """Final fitness run by run; ``None`` where no run has one, or environments differ."""
+    meaning, scores = final_scores(groups)
+    if not meaning or len({group.env_name for group in groups}) > 1:
+        return None
+    rows = [
+        (group.letter, stroke(number), score_s)
+        for number, (group, score_s) in enumerate(zip(groups, scores, strict=True))
+    ]
+    drawing = make.both(
+        dots_chart(rows, x_label="fitness (reward)"),
+        says="Final fitness of each run",
+        height=lambda size: 66 + 24 * len(rows),
+    )
+    caption = f"A dot a run, {meaning}; the bar is their median."
+    return FigureParts("Final fitness run by run", caption, [], [Plot("", drawing)])
 
 
 def _figure(

@@ -102,10 +102,14 @@ def _over_axes(
     return plots
 
 
-def thinning_words(num_points: int, what: str = "generations") -> str:
+def _thinning_words(num_points: int) -> str:
     """A sentence where a point of the figure stands for several values."""
     every = -(-num_points // WIDE.max_points)
-    return f" Each point is the mean of up to {every:,} {what}." if every > 1 else ""
+    if every < 2:
+        return ""
+    return (
+        f" Each point is the mean of up to {every:,} generations; the light shade is their range."
+    )
 
 
 def _fitness(account: RunAccount, make: SvgMaker) -> Iterator[FigureParts]:
@@ -131,7 +135,7 @@ def _fitness(account: RunAccount, make: SvgMaker) -> Iterator[FigureParts]:
     longest = max(len(metrics[name].numbers) for name in shown)
     yield FigureParts(
         "Learning curve",
-        caption + thinning_words(longest),
+        caption + _thinning_words(longest),
         [line_entry(look, label) for label, look in shown.values()],
         _over_axes(metrics, make, curves, "fitness (reward)", "Fitness of the run"),
     )
@@ -151,7 +155,7 @@ def _terms(account: RunAccount, make: SvgMaker) -> Iterator[FigureParts]:
     longest = max(len(metrics[f"reward/{name}"].numbers) for name in shown)
     yield FigureParts(
         "The reward's terms",
-        caption + thinning_words(longest),
+        caption + _thinning_words(longest),
         [line_entry(stroke(index), name) for index, name in enumerate(shown)],
         _over_axes(metrics, make, curves, "reward per episode", "Terms of the reward"),
     )
@@ -165,7 +169,7 @@ def _measure(
         return
     yield FigureParts(
         title,
-        f"Mean over the candidates' episodes of {what}." + thinning_words(len(column.numbers)),
+        f"Mean over the candidates' episodes of {what}." + _thinning_words(len(column.numbers)),
         [],
         _over_axes(account.metrics, make, [Curved(name, title, stroke(0))], unit, title),
     )

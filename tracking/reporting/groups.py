@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracking.reporting.account import RunAccount
+from tracking.reporting.account import MEANINGS, RunAccount
 from tracking.reporting.axes import Axis
 
 Array = NDArray[np.float64]
@@ -125,6 +125,19 @@ def band(group: Group, axis: Axis, metric: str) -> Band | None:
     share = 0.25 if len(seeds) >= FEW_SEEDS else 0.0
     low, median, high = np.quantile(y_sp, [share, 0.5, 1 - share], axis=0)
     return Band(grid, median, low, high, tuple(seeds))
+
+
+def final_scores(groups: Sequence[Group]) -> tuple[str, list[Array]]:
+    """What final fitness means here, and that of each group's runs, all measured alike: where any
+    run has come to its closing test, those that have not are left out.
+    """
+    finals = [run.final for group in groups for run in group.runs if run.final]
+    meaning = min((final.meaning for final in finals), key=MEANINGS.index, default="")
+    scores = [
+        np.array([r.final.value for r in group.runs if r.final and r.final.meaning == meaning])
+        for group in groups
+    ]
+    return meaning, scores
 
 
 def value_text(value: Any) -> str:

@@ -12,7 +12,7 @@ from tracking.cost import Cost, read_cost
 from tracking.reporting import tables
 from tracking.reporting.account import RunAccount
 from tracking.reporting.axes import AXES
-from tracking.reporting.comparison import comparison_figures
+from tracking.reporting.comparison import comparison_figures, scores_figure
 from tracking.reporting.figures_of_run import FigureParts, figures_of_run
 from tracking.reporting.films import Film, FilmStore
 from tracking.reporting.groups import Group, grouped
@@ -45,6 +45,7 @@ class RunPart(NamedTuple):
     tables: list[Table]
     film: Film | None
     settings: list[Table]
+    notices: Table | None
     provenance: list[Fact]
     lacks: list[str]
 
@@ -80,6 +81,7 @@ def page_html(
         most_detailed=MOST_DETAILED,
         summary=_summary(groups) if is_comparison else "",
         figures=comparison_figures(groups, make) if is_comparison else [],
+        scores=scores_figure(groups, make) if is_comparison else None,
         comparison_tables=_comparison_tables(groups) if is_comparison else [],
         size=size,
         runs=[_run_part(run, make, defaults, films) for run in accounts] if is_detailed else [],
@@ -123,6 +125,7 @@ def _run_part(
         tables=[table for table in found if table is not None],
         film=films.newest(run.run.path),
         settings=tables.settings_tables(run, defaults),
+        notices=tables.notices_table(run),
         provenance=list(_provenance(run)),
         lacks=run.lacks,
     )

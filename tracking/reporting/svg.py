@@ -156,5 +156,8 @@ def plain_axes(axes: Any, *, x_label: str, y_label: str) -> None:
     """Grid lines behind, the unit of the vertical axis above it, where it can be read."""
     axes.grid(axis="y")
     axes.set_xlabel(x_label)
+    if x_label == "generation":
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_title(y_label, pad=8)
     axes.margins(x=0.01)

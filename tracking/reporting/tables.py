@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tracking.reporting.account import MEANINGS, RunAccount
+from tracking.reporting.account import RunAccount
 from tracking.reporting.busy_grid import lanes_of
-from tracking.reporting.groups import FEW_SEEDS, Group, value_text
-from tracking.reporting.units import NONE, count, decimal, duration, percent
+from tracking.reporting.groups import FEW_SEEDS, Group, final_scores, value_text
+from tracking.reporting.units import NONE, count, decimal, duration, moment, percent
+
+_MOST_NOTICES = 30
 
 
 class Table(NamedTuple):
@@ -44,15 +46,8 @@ def digits_for(values: Iterable[float | None]) -> int:
 
 
 def score_table(groups: Sequence[Group]) -> Table:
-    """Final fitness of each configuration over its seeds, all measured alike: where any run has
-    come to its closing test, those that have not are left out, and counted.
-    """
-    finals = [run.final for group in groups for run in group.runs if run.final]
-    meaning = min((final.meaning for final in finals), key=MEANINGS.index, default="")
-    scores = [
-        np.array([r.final.value for r in group.runs if r.final and r.final.meaning == meaning])
-        for group in groups
-    ]
+    """Final fitness of each configuration over its seeds; see `final_scores`."""
+    meaning, scores = final_scores(groups)
     digits = digits_for(float(score) for score_s in scores for score in score_s)
     rows = []
     for group, score_s in zip(groups, scores, strict=True):
@@ -155,8 +150,13 @@ def failures_table(run: RunAccount) -> Table | None:
         [f.kind, count(f.count), percent(f.count / total), count(f.first), count(f.last)]
         for f in run.times.failures
     ]
-    head = ["kind", "rollouts", "share", "first in", "last in generation"]
-    return Table("Failures by kind", head, rows, note="Failed training rollouts, numbers in N.")
+    head = ["kind", "rollouts", "share", "first generation", "last generation"]
+    return Table(
+        "Failures by kind",
+        head,
+        rows,
+        note="Training rollouts. Kinds are told apart without their numbers: N.",
+    )
 
 
 def workers_table(run: RunAccount) -> Table | None:
@@ -179,6 +179,16 @@ def workers_table(run: RunAccount) -> Table | None:
     if lanes.kind == "worker":
         head, rows = [*head[:1], *head[2:]], [[*row[:1], *row[2:]] for row in rows]
     return Table(f"By {lanes.kind}", head, rows)
+
+
+def notices_table(run: RunAccount) -> Table | None:
+    """The last lines that people were told."""
+    if not run.notices:
+        return None
+    rows = [[moment(time_s), line] for time_s, line in run.notices[-_MOST_NOTICES:]]
+    left_out = len(run.notices) - len(rows)
+    note = f"The last of {len(run.notices):,}." if left_out else ""
+    return Table("Notices", ["when", "what was said"], rows, text_columns=2, note=note)
 
 
 def settings_tables(run: RunAccount, defaults: Mapping[str, Any]) -> list[Table]:
