@@ -22,6 +22,7 @@ from cluster.local.folders import home_folder
 from cluster.source import pack_include, pack_source
 from errors import ConfigError, EsError, did_you_mean
 from tracking.mongo.place import find_mongo, parse_place
+from tracking.webhook import find_webhook
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,7 +40,9 @@ _OF_THE_CLUSTER = (
 
 def make_desk() -> Desk:
     """Where we are: variables, folder, home, code."""
-    return Desk(os.environ, Path.cwd(), home_folder(), ROOT, checked_words, whole_mongo_url)
+    return Desk(
+        os.environ, Path.cwd(), home_folder(), ROOT, checked_words, whole_mongo_url, whole_address
+    )
 
 
 def whole_mongo_url(url: str) -> str:
@@ -57,6 +60,16 @@ def whole_mongo_url(url: str) -> str:
             return url
     found = find_mongo(url)
     return "" if found is None else found.url_with_password
+
+
+def whole_address(url: str) -> str:
+    """``url``, to which the head posts; empty where it is ``off``.
+
+    Raises:
+        ConfigError: it is no address.
+    """
+    webhook = find_webhook(url, {})
+    return "" if webhook is None else webhook.url
 
 
 def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:
@@ -100,6 +113,10 @@ def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:
 
 
 def _check_place(name: str, text: str) -> None:
+    if name == "notify":
+        raise ConfigError(
+            "notify= would be read by every machine of the cluster: give it as --notify=URL"
+        )
     if name in _OF_THE_CLUSTER:
         raise ConfigError(f"{name}= is the cluster's to say: leave it out (--include for modules)")
     if name == "resume" or (name == "load_from" and text.isdecimal()):

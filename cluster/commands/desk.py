@@ -43,6 +43,7 @@ class Desk(NamedTuple):
         root: of this project's code.
         check_config: refuses what no experiment would take.
         mongo_url: a URL with the password that belongs to it; refuses one that cannot be.
+        notify: an address to post to; refuses what cannot be one.
     """
 
     environment: Mapping[str, str]
@@ -51,6 +52,7 @@ class Desk(NamedTuple):
     root: Path
     check_config: CheckConfig
     mongo_url: Callable[[str], str] = str
+    notify: Callable[[str], str] = str
 
     def settings(self, options: Options) -> LaunchSettings:
         """What is the same for all providers; the owner is filled in.

@@ -127,8 +127,9 @@ def secrets_of(desk: Desk, options: Options) -> dict[str, str]:
     Raises:
         ConfigError: a URL that cannot be, or that everyone on this machine can read a password of.
     """
-    given = options["mongo_url"]
-    return {"mongo-url": desk.mongo_url(given)} if given else {}
+    mongo_url, notify = options["mongo_url"], options["notify"]
+    found = {"mongo-url": desk.mongo_url(mongo_url)} if mongo_url else {}
+    return found | ({"notify-url": desk.notify(notify)} if notify else {})
 
 
 def what_it_does(spec: ClusterSpec) -> str:

@@ -90,6 +90,8 @@ LAUNCH = together(
     option("--worker_command", metavar="COMMAND", help="Run on worker machines instead of ours."),
     option("--mongo_url", envvar="WALKING_ES_MONGO_URL", show_envvar=True, metavar="URL",
            help="MongoDB that keeps the runs too; its password in ES_MONGO_PASSWORD."),
+    option("--notify", envvar="ES_NOTIFY_URL", show_envvar=True, metavar="URL",
+           help="Address that is told when a run ends, fails or reaches a limit."),
     option("--max_hours", type=float, metavar="H", help="All ends itself then.  [default: 24]"),
     option("--budget_usd", type=float, metavar="USD", help="All ends itself before that is spent."),
     option("--keep/--no_keep", default=None, help="Machines stay when the run has ended."),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 """Where our commands are."""
 
 _PR_SET_PDEATHSIG = 1
-_STEERING = ("ES_REDIS_", "ES_MONGO_", "ES_MIRROR_")
+_STEERING = ("ES_REDIS_", "ES_MONGO_", "ES_MIRROR_", "ES_NOTIFY_")
 _ABOUT_THE_MACHINE = "ES_REDIS_SERVER"
 
 

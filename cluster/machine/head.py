@@ -34,7 +34,8 @@ _MOST_FAILURES = 5
 _STEADY_S = 600.0
 _AGAIN_S = 5.0
 _GONE_S = 60.0
-MONGO_URL = "mongo-url"
+_SECRETS = {"mongo-url": "ES_MONGO_URL", "notify-url": "ES_NOTIFY_URL"}
+"""Of the user's own: by what name the experiment is given each."""
 # Of an experiment that may well go on: its Redis was away, or somebody stopped it.
 _PASSING = (ServiceUnavailable.exit_code, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 
@@ -114,8 +115,8 @@ class Head:
             include=self._settings.include,
             resume=resume,
         )
-        mongo_url = self._platform.secret(MONGO_URL)
-        environment = server.environment | ({"ES_MONGO_URL": mongo_url} if mongo_url else {})
+        given = {variable: self._platform.secret(name) for name, variable in _SECRETS.items()}
+        environment = server.environment | {name: url for name, url in given.items() if url}
         reporter = Reporter(self._platform, self._runs_dir, server.address, self._spec.budget_usd)
         child = ChildProcess("experiment", command, environment)
         reporter.start()

@@ -65,8 +65,8 @@ class Platform(Protocol):
         """Where the cluster's other machines reach it."""
 
     def secret(self, name: str) -> str:
-        """A secret of the cluster: ``redis-password``, ``worker-password``, ``mongo-url``; empty:
-        there is none of that name.
+        """A secret of the cluster: ``redis-password``, ``worker-password``, ``mongo-url``,
+        ``notify-url``; empty: there is none of that name.
         """
 
     def notice(self) -> Notice | None:

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from cluster.commands.desk import Desk
 from cluster.commands.interruption import second_thoughts
 from cluster.commands.sweeping import combinations
-from cluster.launch import checked_words, cli, whole_mongo_url
+from cluster.launch import checked_words, cli, whole_address, whole_mongo_url
 from errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +37,7 @@ OLDER = [
 OURS = [
     "--experiment=nevergrad",
     "--mongo_url=mongodb://host",
+    "--notify=https://hooks.example.com/T0KEN",
     "--max_hours=2",
     "--budget_usd=3",
     "--keep",
@@ -113,6 +114,7 @@ def test_every_option_is_taken_in_both_spellings(spelling: type[str]) -> None:
         ("lander load_from=3", "load_from=3 is a run of this machine"),
         ("lander redis_url=redis://x", "redis_url= is the cluster's to say"),
         ("lander mongo_url=mongodb://x/y", "mongo_url= is the cluster's to say"),
+        ("lander notify=https://x/T0KEN", "give it as --notify=URL"),
         ("missing.yml", r"missing\.yml cannot be read"),
         ("lander 'lr=1", "no closing quotation"),
     ],
@@ -142,6 +144,18 @@ def test_a_mongodbs_password_travels_in_secret_and_is_on_no_command_line(
         assert whole_mongo_url(bare) == bare.replace("ada", "ada:p%40ss%2Fword")
         monkeypatch.setenv("WALKING_ES_MONGO_URL", bare)
         assert whole_mongo_url(bare) == bare.replace("ada", "ada:p%40ss%2Fword")
+
+
+def test_an_address_to_tell_is_checked_before_anything_is_made(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = refused(dry("--notify=hooks.example.com/T0KEN"))
+    assert "notify is no address to post to" in text
+    assert "T0KEN" not in text
+    monkeypatch.setenv("ES_NOTIFY_URL", "ftp://hooks.example.com/T0KEN")
+    assert "is no address to post to" in refused(dry())
+    assert whole_address("https://hooks.example.com/T0KEN") == "https://hooks.example.com/T0KEN"
+    assert whole_address("off") == ""
 
 
 def test_a_settings_file_stays_here_and_its_settings_travel(tmp_path: Path) -> None:
