@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from errors import ConfigError, EsError
+from tracking.mongo.place import find_mongo
 from tracking.store import StoredRun, open_run
 
 _CURRENT, _MEAN, _BEST = "#0b6e4f", "#3d6fb4", "#a9a9a9"
@@ -137,7 +138,8 @@ def _draw_stage(axes: Any, metrics: Series, *, has_legend: bool) -> None:
 def main(run_ids: Sequence[str], out: Path, runs_dir: Path, against: str) -> None:
     """Draw the learning curve of RUN_IDS: of one, or of several that follow on each other."""
     try:
-        runs = [open_run(run_id, runs_dir) for run_id in run_ids]
+        mongo = find_mongo(None)
+        runs = [open_run(run_id, runs_dir, mongo) for run_id in run_ids]
         learning_curve_png(runs, out, against=against)
     except EsError as error:
         click.echo(f"error: {error}", err=True)

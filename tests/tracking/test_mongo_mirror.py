@@ -23,6 +23,7 @@ from tracking.mongo.connection import connected
 from tracking.mongo.metric_points import MetricPoints, metric_id
 from tracking.mongo.mirror import Mirror
 from tracking.mongo.place import MongoPlace
+from tracking.tags import write_tags
 
 Mongo = Database[dict[str, Any]]
 
@@ -186,13 +187,18 @@ def test_a_document_that_somebody_removed_meanwhile_is_made_again(
     assert_same_run(database, directory)
 
 
-def test_what_people_wrote_into_a_run_in_omniboard_stays(database: Mongo, directory: Path) -> None:
+def test_tags_of_a_run_are_shown_and_what_people_wrote_in_omniboard_stays(
+    database: Mongo, directory: Path
+) -> None:
     Mirror(database, directory).carry()
     notes = {"omniboard": {"tags": ["good"], "notes": {"text": "look"}}}
     database["runs"].update_one({"_id": 1}, {"$set": notes})
+    write_tags(directory, ["paper", "good"])
     Mirror(database, directory).carry()
-    document = document_of(database, directory)
-    assert document["omniboard"] == notes["omniboard"]
+    assert document_of(database, directory)["omniboard"] == {
+        "tags": ["good", "paper"],
+        "notes": {"text": "look"},
+    }
 
 
 def test_runs_of_several_heads_never_get_one_number(

@@ -16,6 +16,7 @@ from tracking import metric_log
 from tracking.mongo.documents import UID, RunFacts, is_artifact, read_facts, run_document
 from tracking.mongo.grid import Grid, ensure_indexes, file_id
 from tracking.mongo.metric_points import MAX_POINTS, MetricPoints
+from tracking.tags import read_tags
 
 JOURNAL = "journal"
 
@@ -102,6 +103,9 @@ class Mirror:
         change: Document = {"$set": fields}
         if absent:
             change["$unset"] = dict.fromkeys(absent, "")
+        if tags := read_tags(self._directory):
+            # Where Omniboard keeps what people write there: theirs stay.
+            change["$addToSet"] = {"omniboard.tags": {"$each": list(tags)}}
         # When it is on the server's disk, so is all before it: a server that is killed forgets
         # nothing that it is believed to have.
         durable = self._database["runs"].with_options(write_concern=WriteConcern(j=True))
