@@ -13,7 +13,7 @@ from array import array
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bson import ObjectId
 from pymongo import UpdateOne
@@ -77,14 +77,13 @@ class MetricPoints:
 
     def read(self) -> None:
         """Take in what the file has by now."""
-        rows = self._new_rows()
-        if rows is None or any(row.number <= self._last for row in rows):
-            # Another file than the one that was read so far, or one that corrects itself.
-            self._restart()
-            rows = self._new_rows() or []
-        for number, row in sorted({row.number: row for row in rows}.items()):
-            self._last = number
-            self._add(row)
+        try:
+            with self._path.open("rb") as file:
+                if not self._read_on(file):
+                    self._restart()
+                    self._read_in_order(file)
+        except FileNotFoundError:
+            return
 
     def carry(self, collection: Collection[Document], run_number: int) -> None:
         """Tell MongoDB the points that it does not have.
@@ -128,25 +127,46 @@ class MetricPoints:
         self._stride, self._last = 1, -1
         self._offset, self._inode = 0, 0
 
-    def _new_rows(self) -> list[metric_log.Row] | None:
-        """Since the last time; ``None``: what was read then is not there any more."""
-        try:
-            file = self._path.open("rb")
-        except FileNotFoundError:
-            return []
-        with file:
-            found = os.fstat(file.fileno())
-            if self._offset and (found.st_ino != self._inode or found.st_size < self._offset):
-                return None
-            self._inode = found.st_ino
-            file.seek(self._offset)
-            data = file.read()
-        whole = data[: data.rfind(b"\n") + 1]  # the last line may be half-written
-        self._offset += len(whole)
-        rows = (metric_log.parse(line) for line in whole.splitlines())
-        return [row for row in rows if row is not None]
+    def _read_on(self, file: BinaryIO) -> bool:
+        """From where we stand; False: it is another file by now, or one that corrects itself."""
+        found = os.fstat(file.fileno())
+        if self._offset and (found.st_ino != self._inode or found.st_size < self._offset):
+            return False
+        self._inode = found.st_ino
+        file.seek(self._offset)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break  # it is being written
+            row = metric_log.parse(line)
+            if row is not None and row.number <= self._last:
+                return False
+            self._offset += len(line)
+            if row is not None:
+                self._add(row)
+        return True
+
+    def _read_in_order(self, file: BinaryIO) -> None:
+        """From the beginning; of two lines for one generation the later one counts. A line at a
+        time: all rows of a long run at once would be a heavy thing beside it.
+        """
+        self._inode = os.fstat(file.fileno()).st_ino
+        file.seek(0)
+        places: dict[int, int] = {}
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            row = metric_log.parse(line)
+            if row is not None:
+                places[row.number] = self._offset
+            self._offset += len(line)
+        for number in sorted(places):
+            file.seek(places[number])
+            row = metric_log.parse(file.readline())
+            if row is not None:
+                self._add(row)
 
     def _add(self, row: metric_log.Row) -> None:
+        self._last = row.number
         while row.number >= self._max_points * self._stride:
             self._stride *= 2
             for points in self._points.values():
