@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import os
-import socket
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -217,23 +217,46 @@ def check_pictures() -> Iterator[Finding]:
 
 
 def check_mongodb() -> Iterator[Finding]:
-    url = os.environ.get("ES_MONGO_URL")
-    if not url or url == "off":
-        yield Finding("ok", "mongodb", "not configured, not needed (ES_MONGO_URL)")
+    """The one that runs are recorded in, asked as a run asks it."""
+    from errors import ConfigError, EsError
+    from tracking.mongo.connection import connected
+    from tracking.mongo.place import URL_VARIABLE, find_mongo, url_file
+
+    subject = "mongodb"
+    try:
+        place = find_mongo(None)
+        if place is None:
+            detail = f"not configured, not needed ({URL_VARIABLE}, or {url_file()})"
+            yield Finding("ok", subject, detail)
+        elif place.url.startswith("mongodb+srv:"):
+            yield Finding("ok", subject, "configured by a DNS name that only a run looks up")
+        else:
+            with connected(place) as database:
+                version = database.client.server_info()["version"]
+            yield Finding("ok", subject, f"version {version} takes runs at {place}")
+    except ConfigError as error:
+        yield Finding("FAIL", subject, str(error))
+    except EsError as error:
+        yield Finding("warn", subject, str(error))
+
+
+def check_dashboard() -> Iterator[Finding]:
+    """What ``make dashboard`` starts."""
+    from errors import EsError
+    from tracking.mongo.mongod_binary import mongod_binary
+
+    subject = "make dashboard"
+    try:
+        mongod = mongod_binary()
+    except EsError as error:
+        yield Finding("warn", subject, str(error))
         return
-    if url.startswith("mongodb+srv:"):
-        yield Finding("ok", "mongodb", "configured by a DNS name that only a run looks up")
-        return
-    unreached = []
-    for address in urlsplit(url).netloc.rpartition("@")[2].split(","):
-        host, _, port = address.partition(":")
-        try:
-            with socket.create_connection((host, int(port or 27017)), timeout=REACH_LIMIT_S):
-                yield Finding("ok", "mongodb", f"answers at {address}")
-                return
-        except (OSError, ValueError) as error:
-            unreached.append(f"{address}: {error}")
-    yield Finding("warn", "mongodb", "; ".join(unreached), "start it, or mend ES_MONGO_URL")
+    lacking = [name for name in ("node", "npm") if shutil.which(name) is None]
+    if lacking:
+        detail = f"needs Node 18 or newer with npm, no {' and no '.join(lacking)} here"
+        yield Finding("warn", subject, detail, "apt-get install nodejs npm")
+    else:
+        yield Finding("ok", subject, f"{mongod}, and Omniboard by npm")
 
 
 def check_aws() -> Iterator[Finding]:
@@ -259,6 +282,7 @@ CHECKS: tuple[Check, ...] = (
     check_shared_memory,
     check_pictures,
     check_mongodb,
+    check_dashboard,
     check_aws,
 )
 

@@ -15,6 +15,7 @@ import pytest
 import doctor
 from doctor import Finding
 from fleet.server.redis_server import RedisServer
+from tracking.mongo.server import MongoServer
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -105,15 +106,40 @@ def test_shared_memory_takes_the_noise_table_and_keeps_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_mongodb_is_looked_for_only_where_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mongodb_is_asked_as_a_run_asks_it(
+    mongod: MongoServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert levels(doctor.check_mongodb) == {"mongodb": "ok"}
+    monkeypatch.setenv("ES_MONGO_URL", mongod.url)
+    assert levels(doctor.check_mongodb) == {"mongodb": "FAIL"}  # no password: a run is refused
+    monkeypatch.setenv("ES_MONGO_PASSWORD", mongod.password)
+    (found,) = doctor.examine(doctor.check_mongodb)
+    assert (found.level, mongod.password in str(found)) == ("ok", False)
+    assert f"127.0.0.1:{mongod.port}/sacred" in found.detail
+    monkeypatch.setenv("ES_MONGO_PASSWORD", "secret")
+    (refused,) = doctor.examine(doctor.check_mongodb)
+    assert (refused.level, "secret" in str(refused)) == ("warn", False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-        monkeypatch.setenv("ES_MONGO_URL", f"mongodb://user:secret@127.0.0.1:{port}/sacred")
-        assert levels(doctor.check_mongodb) == {"mongodb": "ok"}
-    (finding,) = doctor.examine(doctor.check_mongodb)
-    assert finding.level == "warn"
-    assert "secret" not in str(finding)
+    monkeypatch.setenv("ES_MONGO_URL", f"mongodb://user:secret@127.0.0.1:{port}/sacred")
+    (absent,) = doctor.examine(doctor.check_mongodb)
+    assert (absent.level, "secret" in str(absent)) == ("warn", False)
+
+
+def test_what_make_dashboard_lacks_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = {name: tmp_path / name for name in ("mongod", "node", "npm")}
+    for program in programs.values():
+        program.touch(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert levels(doctor.check_dashboard) == {"make dashboard": "ok"}
+    programs["npm"].unlink()
+    (lacking,) = doctor.examine(doctor.check_dashboard)
+    assert (lacking.level, lacking.detail.endswith("no npm here")) == ("warn", True)
+    monkeypatch.setenv("ES_MONGOD", str(tmp_path / "none"))
+    assert levels(doctor.check_dashboard) == {"make dashboard": "warn"}
 
 
 def test_aws_credentials_are_found_but_never_shown(
