@@ -122,7 +122,7 @@ def time_split_chart(split: TimeSplit, *, divisor: float, unit: str) -> Draw:
 
 
 def workers_chart(times: WorkerTimes, lanes: Lanes) -> Draw:
-    """A row a lane, the darker the busier, over the run's own clock."""
+    """A row a lane, the stronger the busier, over the run's own clock."""
 
     def draw(axes: Axes, size: Size) -> None:
         grid = busy_grid(times, lanes, size.max_columns)

@@ -218,8 +218,7 @@ def _workers(account: RunAccount, make: SvgMaker) -> Iterator[FigureParts]:
     step = 100 // HEAT_LEVELS
     yield FigureParts(
         f"Timeline by {lanes.kind}",
-        "The darker, the larger the share of its time that went into rollouts."
-        + _lanes_words(lanes),
+        "The stronger the colour, the more of its time went into rollouts." + _lanes_words(lanes),
         [
             patch_entry("var(--heat)", f"to {level * step} %", opacity=level / HEAT_LEVELS)
             for level in range(1, HEAT_LEVELS + 1)
