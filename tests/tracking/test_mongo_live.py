@@ -67,6 +67,24 @@ def test_a_run_is_seen_while_it_goes_and_is_whole_when_it_has_ended(
     assert said == [f"MongoDB at {place} has this run"]
 
 
+def test_at_the_end_it_mends_what_another_one_told_of_an_older_state(
+    run_once: RunOnce, place: MongoPlace, database: Mongo, tmp_path: Path
+) -> None:
+    def body(run: Any, path: Path) -> dict[str, int]:
+        recorded(run, path)
+        film = {"metadata.name": "final.mp4"}
+        eventually(lambda: database["fs.files"].find_one(film))
+        stored = database["fs.files"].find_one(film)
+        assert stored is not None
+        older = {"$set": {"data": b"older", "digest": b"of the older"}}
+        database["fs.chunks"].update_one({"files_id": stored["_id"]}, older)
+        return {}
+
+    mirror, _ = beside(run_once, place, body)
+    assert mirror.finished
+    assert_same_run(database, tmp_path / "runs" / "1")
+
+
 def test_a_number_that_differs_there_is_told(
     run_once: RunOnce, place: MongoPlace, database: Mongo
 ) -> None:

@@ -125,9 +125,13 @@ class LiveMirror:
             return
 
     def _finish(self, mirror: Mirror) -> None:
-        """All of it, looked at once more, also what was believed to be there."""
-        mirror.forget()
+        """The rest; and while there is time, a look at all that is believed to be there: somebody
+        else may have told of the run at the same time, and what he had read was older.
+        """
         if self._is_begun():
+            mirror.carry()
+            self.finished = True
+            mirror.forget()
             mirror.carry()
         self.finished = True
 
