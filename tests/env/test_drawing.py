@@ -47,6 +47,11 @@ def test_frames_play_in_real_time_at_no_more_than_25_a_second(
     assert frame_stride(steps_per_s) == expected
 
 
+def test_frames_come_as_often_as_is_asked_for_and_still_play_in_real_time() -> None:
+    assert frame_stride(100, 1) == (1, 100)
+    assert frame_stride(100, 8) == (8, 12.5)
+
+
 def test_an_mp4_holds_every_frame_at_its_speed_also_of_an_odd_size(tmp_path: Path) -> None:
     out = tmp_path / "film.mp4"
     assert write_video(out, frames(12, (47, 63)), 25) == 12
@@ -110,6 +115,17 @@ def test_a_caption_is_written_on_a_copy_and_only_along_the_upper_edge() -> None:
     assert (written[40:] == 200).all()
     assert (written[:28] == 255).any()
     assert (written[:28] < 120).any()
+
+
+def test_a_caption_is_made_small_enough_for_its_picture_and_may_have_two_lines() -> None:
+    line = "generation 1000     10.00 s     12.34 m     reward -123.4"
+    for width in (320, 700):
+        written = caption(np.full((120, width, 3), 100, np.uint8), "generation 0", line)
+        letters = np.flatnonzero((written > 150).all(axis=2).any(axis=0))
+        assert 250 < letters.max() < width - 5, "all of the line, and a margin"
+    with_one = caption(np.full((120, 700, 3), 100, np.uint8), line)
+    assert (with_one[30:] == 100).all()
+    assert (written[30:45] < 100).any()
 
 
 def test_a_window_shows_frames(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -156,6 +156,14 @@ def test_a_gait_file_is_rendered_at_the_preset_that_is_asked_for(tmp_path: Path)
     assert done.stdout.splitlines()[-1] == "g.gif: 4 frames, reward 1.7, 9 steps, 0.14 m"
 
 
+def test_a_film_may_have_a_longest_time(tmp_path: Path) -> None:
+    gait = Gait.of(EnvSpec("Pendulum-v1"), PolicySpec("linear"), np.zeros(4, np.float32), None, {})
+    for max_ep_length, steps in ((None, 30), (7, 7)):
+        show = Show(0, max_ep_length=max_ep_length, max_time_s=1.0, out=tmp_path / "film.gif")
+        ((shown,),) = perform([Performer(gait)], show, include=None, notice=print)
+        assert (shown.steps, shown.time_s) == (steps, pytest.approx(steps / 30))
+
+
 def test_an_arm_is_captioned_with_its_distance_to_the_target() -> None:
     pytest.importorskip("opensim")
     spec, policy = EnvSpec("OpenSimArm2D-v0", options={"preset": "fast"}), PolicySpec("linear")
