@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -145,9 +144,7 @@ def _gather(path: Path, last_line: Mapping[int, int], num_lines: int) -> WorkerT
     moments = array("d")
     parts = array("d")
     workers: dict[str, int] = {}
-    counts: Counter[str] = Counter()
-    first: dict[str, int] = {}
-    last: dict[str, int] = {}
+    failures: dict[str, Failure] = {}
     num_generations = 0
     for index, times in _lines(path):
         if times is None or last_line[times.number] != index:
@@ -158,9 +155,7 @@ def _gather(path: Path, last_line: Mapping[int, int], num_lines: int) -> WorkerT
             parts.extend((worker, num_generations, share.rollouts))
             parts.extend((share.busy_s, share.waiting_s, share.last_s))
         for kind, count in times.failures.items():
-            counts[kind] += count
-            first[kind] = min(first.get(kind, times.number), times.number)
-            last[kind] = max(last.get(kind, times.number), times.number)
+            failures[kind] = _failed_too(failures.get(kind), kind, count, times.number)
         num_generations += 1
     published_t, complete_t, told_t = np.frombuffer(moments).reshape(-1, 3).T
     order = np.argsort(published_t, kind="stable")
@@ -178,8 +173,14 @@ def _gather(path: Path, last_line: Mapping[int, int], num_lines: int) -> WorkerT
         busy_p=parts_p6[:, 3],
         waiting_p=parts_p6[:, 4],
         last_p=parts_p6[:, 5],
-        failures=tuple(
-            Failure(kind, count, first[kind], last[kind]) for kind, count in counts.most_common()
-        ),
+        failures=tuple(sorted(failures.values(), key=lambda failure: -failure.count)),
         left_out=num_lines - num_generations,
     )
+
+
+def _failed_too(before: Failure | None, kind: str, count: int, number: int) -> Failure:
+    """``before`` and ``count`` more of its kind in generation ``number``."""
+    if before is None:
+        return Failure(kind, count, number, number)
+    first, last = min(before.first, number), max(before.last, number)
+    return Failure(kind, before.count + count, first, last)
