@@ -28,6 +28,7 @@ from errors import ConfigError, EsError
 from search.run_config import defaults
 from tracking.catalogue.choice import (
     SORTS,
+    Listed,
     check_names,
     chosen,
     in_order,
@@ -43,6 +44,7 @@ from tracking.figures import counted, size_text
 from tracking.mongo.place import URL_VARIABLE, find_mongo, url_file
 from tracking.tags import check_tag, read_tags, write_tags
 
+_NO_MONGO = f"none is named: expected --mongo_url URL, {URL_VARIABLE}, or a URL in {url_file()}"
 _EPILOG = "RUN is a run's number, or several as 12-16."
 
 runs_dir_option = click.option(
@@ -51,6 +53,11 @@ runs_dir_option = click.option(
     default=Path("runs"),
     show_default=True,
     help="Where runs are kept.",
+)
+mongo_url_option = click.option(
+    "--mongo_url",
+    metavar="URL",
+    help=f"MongoDB, without a password; off: none. [default: {URL_VARIABLE}, or your settings]",
 )
 runs_argument = click.argument("names", nargs=-1, required=True, metavar="RUN...")
 
@@ -90,6 +97,8 @@ def main() -> None:
 @click.option("--sort", default="id", show_default=True, help=f"{', '.join(SORTS)}; -best: down.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the last ones.")
 @click.option("--json", "is_json", is_flag=True, help="For programs.")
+@click.option("--mongo", "is_mongo", is_flag=True, help="Those that MongoDB has, with its numbers.")
+@mongo_url_option
 @runs_dir_option
 @command
 def list_runs(
@@ -99,11 +108,13 @@ def list_runs(
     sort: str,
     limit: int | None,
     is_json: bool,
+    is_mongo: bool,
+    mongo_url: str | None,
     runs_dir: Path,
 ) -> None:
     """A line for each run."""
     wanted = [parse_condition(text) for text in conditions]
-    there = listed_runs(runs_dir)
+    there, place = _there(runs_dir, mongo_url, is_mongo=is_mongo or mongo_url is not None)
     if there:
         check_names(wanted, {name for run in there for name in run.config} | set(defaults()))
     kept = chosen(there, conditions=wanted, statuses=statuses, tags=tags)
@@ -117,9 +128,9 @@ def list_runs(
         if len(summaries) < len(there):
             click.echo(f"{len(summaries)} of {counted(len(there), 'run')}", err=True)
     elif there:
-        click.echo(f"none of the {counted(len(there), 'run')} in {runs_dir.absolute()} is such")
+        click.echo(f"none of the {counted(len(there), 'run')} in {place} is such")
     else:
-        click.echo(f"no runs in {runs_dir.absolute()}: train one, or give the folder by --runs_dir")
+        click.echo(f"no runs in {place}: train one, or look elsewhere with --runs_dir or --mongo")
 
 
 @main.command(epilog=_EPILOG)
@@ -194,11 +205,7 @@ def export_runs(names: Sequence[str], out: Path | None, kind: Any, runs_dir: Pat
 @runs_argument
 @click.option("--files", "only_files", is_flag=True, help="MongoDB keeps them: it is told first.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option(
-    "--mongo_url",
-    metavar="URL",
-    help=f"MongoDB, without a password; off: none. [default: {URL_VARIABLE}, or your settings]",
-)
+@mongo_url_option
 @runs_dir_option
 @command
 def remove(
@@ -208,10 +215,7 @@ def remove(
     runs = named_runs(names, runs_dir)
     mongo = find_mongo(mongo_url)
     if only_files and mongo is None:
-        raise ConfigError(
-            f"--files: no MongoDB is named that could keep them: expected --mongo_url URL, "
-            f"{URL_VARIABLE}, or a URL in {url_file()}"
-        )
+        raise ConfigError(f"--files: no MongoDB could keep them: {_NO_MONGO}")
     summaries = [run.summary for run in runs]
     what, kept = _told(summaries), f"MongoDB at {mongo} keeps what is in it"
     if not yes:
@@ -219,6 +223,23 @@ def remove(
         _ask(summaries, f"remove {what}{also}?")
     remove_runs(runs, mongo, only_files=only_files)
     click.echo(f"removed {what}{f'; {kept}' if only_files else ''}")
+
+
+def _there(
+    runs_dir: Path, mongo_url: str | None, *, is_mongo: bool
+) -> tuple[Sequence[Listed], str]:
+    """The runs that there are, and where that is."""
+    if not is_mongo:
+        return listed_runs(runs_dir), str(runs_dir.absolute())
+    place = find_mongo(mongo_url)
+    if place is None:
+        raise ConfigError(f"--mongo: {_NO_MONGO}")
+    # pymongo takes a tenth of a second to load: only for those who need it.
+    from tracking.catalogue.in_mongo import runs_in_mongo
+    from tracking.mongo.connection import connected
+
+    with connected(place) as database:
+        return runs_in_mongo(database), f"MongoDB at {place}"
 
 
 def _ask(summaries: Sequence[RunSummary], question: str) -> None:

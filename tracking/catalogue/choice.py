@@ -8,12 +8,12 @@ import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import yaml
 
 from errors import ConfigError, did_you_mean
-from tracking.catalogue.summary import STATUSES, ListedRun, listed_runs
+from tracking.catalogue.summary import STATUSES, ListedRun, RunSummary, listed_runs
 
 _CONDITION = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|<=|>=|==|=|<|>)\s*(.*)", re.DOTALL)
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
@@ -25,7 +25,21 @@ _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _MISSING = object()
 
-SORTS: Mapping[str, Callable[[ListedRun], Any]] = {
+
+class Listed(Protocol):
+    """A run in a list, from wherever it is."""
+
+    @property
+    def config(self) -> Mapping[str, Any]: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def summary(self) -> RunSummary: ...
+
+
+_Run = TypeVar("_Run", bound=Listed)
+
+SORTS: Mapping[str, Callable[[Listed], Any]] = {
     "id": lambda run: run.summary.run_id,
     "when": lambda run: run.summary.started_s,
     "config": lambda run: run.summary.config_name or None,
@@ -97,12 +111,12 @@ def check_names(conditions: Iterable[Condition], known: Iterable[str]) -> None:
 
 
 def chosen(
-    runs: Sequence[ListedRun],
+    runs: Sequence[_Run],
     *,
     conditions: Sequence[Condition] = (),
     statuses: Sequence[str] = (),
     tags: Sequence[str] = (),
-) -> list[ListedRun]:
+) -> list[_Run]:
     """Those of ``runs`` that fulfil every condition, have one of ``statuses`` and all ``tags``.
 
     Raises:
@@ -122,7 +136,7 @@ def chosen(
     ]
 
 
-def in_order(runs: Iterable[ListedRun], by: str) -> list[ListedRun]:
+def in_order(runs: Iterable[_Run], by: str) -> list[_Run]:
     """``runs`` by one of `SORTS`, from the greatest with a ``-`` before it; those without a value
     come last.
 

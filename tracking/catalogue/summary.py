@@ -6,6 +6,7 @@ A directory that is damaged is summed up too, since whoever looks at a list want
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -102,10 +103,10 @@ class ListedRun:
             status=self.status,
             uid=uid_of(self.entry) if self.entry else "",
             started_s=_unix_s(self.entry.get("start_time")),
-            config_name=_config_name(self.entry),
+            config_name=config_name(self.entry),
             env=str(config.get("env_name", "")),
             generations=0 if latest is None else latest.number + 1,
-            num_generations=_num_generations(config),
+            num_generations=num_generations(config),
             current=self._latest("fitness/current") if current is None else current,
             best=self._latest("fitness/best_overall"),
             tags=read_tags(self.directory),
@@ -154,7 +155,8 @@ def _tail(path: Path) -> list[Row]:
     return [row for row in rows if row is not None]
 
 
-def _config_name(entry: dict[str, Any]) -> str:
+def config_name(entry: Mapping[str, Any]) -> str:
+    """The named configs, and files, that a run with this ``run.json`` was started with."""
     meta = entry.get("meta")
     names = meta.get("named_configs") if isinstance(meta, dict) else None
     if not isinstance(names, list):
@@ -162,8 +164,8 @@ def _config_name(entry: dict[str, Any]) -> str:
     return " ".join(Path(str(name)).name for name in names)
 
 
-def _num_generations(config: dict[str, Any]) -> int | None:
-    """As the metrics count them: told one by one, each candidate is one."""
+def num_generations(config: Mapping[str, Any]) -> int | None:
+    """How many a run wants, as the metrics count them: told one by one, each candidate is one."""
     wanted, each = config.get("num_generations"), 1
     if config.get("asynchronous"):
         each = config.get("pop_size", 1)

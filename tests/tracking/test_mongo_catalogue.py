@@ -1,8 +1,10 @@
-"""Runs removed from files, from MongoDB, or from both."""
+"""What `tracking.runs` does with runs in MongoDB: lists them, and removes them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,8 +86,34 @@ def test_without_mongodb_nothing_is_removed_unless_it_is_left_out(
     assert refused.stderr.count("\n") == 1
     assert (runs_dir / "1" / "config.json").exists()
     assert (
-        "no MongoDB is named that could keep them" in remove(runs_dir, "off", "1", "--files").stderr
+        "no MongoDB could keep them: none is named"
+        in remove(runs_dir, "off", "1", "--files").stderr
     )
     assert remove(runs_dir, "off", "1").exit_code == 0
     assert not (runs_dir / "1").exists()
     assert counts(database) == before
+
+
+def test_the_list_of_what_mongodb_has_says_what_the_files_say(
+    runs_dir: Path, place: MongoPlace, database: Mongo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(PASSWORD_VARIABLE, str(place.password))
+    Mirror(database, runs_dir / "2").carry()
+    stale = {"status": "RUNNING", "heartbeat": datetime(2026, 1, 1), "config": {"lr": 0.5}}
+    database["runs"].insert_one({"_id": 7, **stale, "omniboard": {"tags": ["mine"]}})
+    here = listed(f"--runs_dir={runs_dir}")
+    there = listed(f"--mongo_url={place.url}")
+    for row in (*here, *there):
+        assert row.pop("size_bytes") > 0 or row["run_id"] == 7
+        row["started_s"] = row["started_s"] and pytest.approx(row["started_s"], abs=0.01)
+    assert there[:2] == here
+    assert (there[2]["run_id"], there[2]["status"], there[2]["tags"]) == (7, "killed", ["mine"])
+    chosen = listed("--mongo", f"--mongo_url={place.url}", "--where=lr=0.5", "--status=killed")
+    assert [row["run_id"] for row in chosen] == [7]
+
+
+def listed(*words: str) -> list[dict[str, Any]]:
+    shown = CliRunner().invoke(main, ["list", "--json", *words], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.stderr
+    rows: list[dict[str, Any]] = json.loads(shown.stdout)
+    return rows
