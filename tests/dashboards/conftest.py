@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dashboard_process import DEADLINE_S, ROOT, Dashboard, start_dashboard
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 CHROMIUM_VARIABLE = "CHROMIUM"
 _ASKED_FOR = "DASHBOARDS"
@@ -54,10 +54,3 @@ def browser() -> Iterator[Browser]:
         launched = playwright.chromium.launch(executable_path=path, timeout=1000 * DEADLINE_S)
         yield launched
         launched.close()
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1400, "height": 900}) as context:
-        context.set_default_timeout(1000 * DEADLINE_S)
-        yield context.new_page()
