@@ -158,9 +158,8 @@ def _prepare(
         if check is not None:
             check(run.config)
         runs_dir = Path(run.config["runs_dir"])
-        resumed_id = None
-        if resume is not None:
-            resumed_id = open_run_to_resume(resume, runs_dir, mongo(run.config)).run_id
+        again = None if resume is None else open_run_to_resume(resume, runs_dir, mongo(run.config))
+        resumed_id = None if again is None else again.run_id
         run.observers.append(RunDirectoryObserver(runs_dir, resumed_id, hold))
     return run
 
