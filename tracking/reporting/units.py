@@ -44,7 +44,7 @@ def duration(seconds: float | None) -> str:
     """In the two largest units that fit.
 
     >>> [duration(s) for s in (0.0312, 8.25, 41.4, 125, 7_260, 200_000)]
-    ['31 ms', '8.2 s', '41 s', '2 min 05 s', '2 h 01 min', '2 d 07 h']
+    ['31 ms', '8.2 s', '41 s', '2 min 05 s', '2 h 01 min', '2 d 08 h']
     """
     if seconds is None or not math.isfinite(seconds):
         return NONE
