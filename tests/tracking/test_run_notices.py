@@ -25,6 +25,13 @@ ROOT = Path(__file__).resolve().parents[2]
 METRICS = {"fitness/current": 1.5, "time/elapsed_s": 61.0, "work/env_steps_total": 900.0}
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's proxy would be asked for loopback."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("no_proxy", "*")
+
+
 def notices(url: str | None, told: list[str], **options: Any) -> RunNotices:
     limits = options.pop("limits", Limits())
     options.setdefault("deliver", partial(post, timeout_s=1.0, pauses_s=(0.0,)))
@@ -175,14 +182,13 @@ def test_without_an_address_nobody_is_told_and_nothing_is_started() -> None:
 
 
 def train(tmp_path: Path, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    plain = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
     return subprocess.run(
         [
             *(sys.executable, "es/experiment.py", "with", *words, "pool=serial"),
             *(f"runs_dir={tmp_path / 'runs'}", f"noise_dir={tmp_path}"),
         ],
         cwd=ROOT,
-        env={**plain, **environment},
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=190,

@@ -11,6 +11,13 @@ from tracking.webhook import find_webhook, is_cut, parse_webhook, post, without_
 SECRET = "T0KEN"
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's proxy would be asked for loopback."""
+    monkeypatch.setenv("NO_PROXY", "*")
+    monkeypatch.setenv("no_proxy", "*")
+
+
 def deliver(url: str, *, timeout_s: float = 5.0, attempts: int = 3) -> None:
     webhook = parse_webhook(url, "notify")
     post(webhook, b'{"event":"completed"}', timeout_s=timeout_s, pauses_s=[0.0] * (attempts - 1))
