@@ -233,6 +233,9 @@ def test_small_videos_are_part_of_the_page_and_others_beside_it(
     page = page_of(tmp_path, "1")
     assert f"data:video/mp4;base64,{base64.b64encode(data).decode()}" in page.addresses
     assert "part of this page" in page.text
+    (path / "videos").mkdir()
+    (path / "videos" / ".generation_000005.mp4").write_bytes(data)  # one that is being written
+    (path / "videos" / "generation_000009.mp4").symlink_to(path / "gone")
     page = page_of(tmp_path, "1", "--video_mb", "0.00001")
     assert "runs/1/final.mp4" in page.addresses
     assert "too large" in page.text

@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 _TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".gif": "image/gif"}
-_PLACES = ("*", "videos/*", "films/*")
+_PLACES = ("*", "videos/*")
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,9 @@ class FilmStore:
 
     def newest(self, directory: Path) -> Film | None:
         """The newest video in a run's ``directory``; ``None`` where there is none to read."""
-        found = sorted(
-            (path for place in _PLACES for path in directory.glob(place) if path.suffix in _TYPES),
-            key=lambda path: (path.stat().st_mtime, path.name),
-        )
-        for path in reversed(found):
+        found = (path for place in _PLACES for path in directory.glob(place))
+        films = [path for path in found if path.suffix in _TYPES and path.name[0] != "."]
+        for path in sorted(films, key=lambda path: (_changed_s(path), path.name), reverse=True):
             film = self._film(path)
             if film is not None:
                 return film
@@ -71,3 +69,11 @@ class FilmStore:
         else:
             address = quote(Path(os.path.relpath(path.absolute(), self._folder)).as_posix())
         return Film(path.name, address, media_type, num_bytes, is_embedded)
+
+
+def _changed_s(path: Path) -> float:
+    """When it was last written, 0 where it is gone: a run that goes on may replace it meanwhile."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
