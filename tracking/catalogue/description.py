@@ -71,7 +71,7 @@ def _began(run: ListedRun) -> str:
     if summary.started_s is None:
         return ""
     words = [f"{clock(summary.started_s)} UTC"]
-    latest = run.last_rows[-1] if run.last_rows else None
+    latest = run.latest
     if latest is not None and "time/elapsed_s" in latest.metrics:
         words.append(f"at work for {duration_text(latest.metrics['time/elapsed_s'])}")
     host = run.entry.get("host")
@@ -94,9 +94,9 @@ def _fitness(run: ListedRun) -> str:
 
 def _work(run: ListedRun) -> str:
     summary = run.summary
-    if not run.last_rows:
+    if run.latest is None:
         return "no generation yet"
-    metrics = run.last_rows[-1].metrics
+    metrics = run.latest.metrics
     of = "" if summary.num_generations is None else f" of {summary.num_generations}"
     words = [f"{summary.generations}{of} generations"]
     for name, what in (

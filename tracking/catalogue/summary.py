@@ -6,7 +6,7 @@ A directory that is damaged is summed up too, since whoever looks at a list want
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -77,9 +77,9 @@ class ListedRun:
         return _read_object(self.directory / "run.json")
 
     @cached_property
-    def last_rows(self) -> list[Row]:
-        """The last few generations' metrics, in order."""
-        return _tail(self.directory / metric_log.FILE_NAME)
+    def latest(self) -> Row | None:
+        """Metrics of the last generation that is complete; None: there is none."""
+        return next(self._rows_backwards(), None)
 
     @cached_property
     def status(self) -> str:
@@ -96,7 +96,7 @@ class ListedRun:
         """The run in a line."""
         config, result = self.config, self.entry.get("result")
         result = result if isinstance(result, dict) else {}
-        latest = self.last_rows[-1] if self.last_rows else None
+        latest = self.latest
         current = _number(result.get("fitness_current"))
         return RunSummary(
             run_id=int(self.directory.name),
@@ -113,8 +113,17 @@ class ListedRun:
             size_bytes=size_of(self.directory),
         )
 
+    @cached_property
+    def _last_lines(self) -> list[bytes]:
+        return _tail(self.directory / metric_log.FILE_NAME)
+
+    def _rows_backwards(self) -> Iterator[Row]:
+        """The last generations; each is parsed when it is asked for, which is most of the work."""
+        rows = (metric_log.parse(line) for line in reversed(self._last_lines))
+        return (row for row in rows if row is not None)
+
     def _latest(self, name: str) -> float | None:
-        for row in reversed(self.last_rows):
+        for row in self._rows_backwards():
             value = row.metrics.get(name)
             if value is not None and value == value:
                 return value
@@ -142,7 +151,8 @@ def size_of(directory: Path) -> int:
     return total
 
 
-def _tail(path: Path) -> list[Row]:
+def _tail(path: Path) -> list[bytes]:
+    """Whole lines at the end of a file."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -151,8 +161,7 @@ def _tail(path: Path) -> list[Row]:
             lines = file.read().split(b"\n")
     except OSError:
         return []
-    rows = (metric_log.parse(line) for line in lines[1 if start else 0 :])
-    return [row for row in rows if row is not None]
+    return lines[1 if start else 0 :]
 
 
 def config_name(entry: Mapping[str, Any]) -> str:
