@@ -38,7 +38,7 @@ from tracking.catalogue.choice import (
 from tracking.catalogue.description import describe
 from tracking.catalogue.export import as_text, export, format_of
 from tracking.catalogue.removal import remove as remove_runs
-from tracking.catalogue.summary import ListedRun, RunSummary, listed_runs
+from tracking.catalogue.summary import STATUSES, ListedRun, RunSummary, listed_runs
 from tracking.catalogue.tables import PIPE_WIDTH, print_facts, print_table
 from tracking.figures import counted, size_text
 from tracking.mongo.place import URL_VARIABLE, find_mongo, url_file
@@ -79,9 +79,9 @@ def command(act: Callable[..., None]) -> Callable[..., None]:
     return guarded
 
 
-@click.group(help=__doc__.partition("\n")[0], epilog=_EPILOG)
+@click.group(epilog=_EPILOG)
 def main() -> None:
-    """See the module."""
+    """The runs there are, and what to do with them. Without a command: list."""
 
 
 @main.command("list", epilog=_EPILOG)
@@ -92,7 +92,9 @@ def main() -> None:
     metavar="OPTION=VALUE",
     help="Only runs with this setting; also != < <= > >=, and * in text. May be repeated.",
 )
-@click.option("--status", "statuses", multiple=True, help="Only those; may be repeated.")
+@click.option(
+    "--status", "statuses", multiple=True, help=f"{', '.join(STATUSES)}; may be repeated."
+)
 @click.option("--tag", "tags", multiple=True, help="Only those that have it; may be repeated.")
 @click.option("--sort", default="id", show_default=True, help=f"{', '.join(SORTS)}; -best: down.")
 @click.option("--limit", type=click.IntRange(min=1), help="At most so many, the last ones.")
@@ -154,7 +156,7 @@ def show(name: str, is_json: bool, runs_dir: Path) -> None:
 @runs_dir_option
 @command
 def tag(tag: str, names: Sequence[str], runs_dir: Path) -> None:
-    """Give runs a word to find them again: `tag baseline 12-16`, then `list --tag baseline`."""
+    """Give runs a word to find them again."""
     check_tag(tag)
     for run in named_runs(names, runs_dir):
         write_tags(run.directory, {*read_tags(run.directory), tag})
@@ -189,7 +191,7 @@ def untag(tag: str, names: Sequence[str], runs_dir: Path) -> None:
 @runs_dir_option
 @command
 def export_runs(names: Sequence[str], out: Path | None, kind: Any, runs_dir: Path) -> None:
-    """Carry runs away: their metrics, what is known of them, or all of them."""
+    """Carry runs away, as csv, json or tar.gz."""
     runs = named_runs(names, runs_dir)
     kind = kind or (format_of(out) if out is not None else "csv")
     if out is not None:
