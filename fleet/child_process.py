@@ -18,6 +18,16 @@ OWN_SIGNALS = frozenset(
 """Signals that a simulator brings on itself; any other death is the machine's doing."""
 
 
+_OF_THE_HEAD = ("ES_MONGO_", "ES_NOTIFY_")
+
+
+def inherited_environment() -> dict[str, str]:
+    """Our environment, for a process that evaluates: what it simulates, and modules of users, are
+    to have no way to where runs are recorded and told of.
+    """
+    return {name: v for name, v in os.environ.items() if not name.startswith(_OF_THE_HEAD)}
+
+
 def start_child(
     module: str,
     arguments: Sequence[str],
@@ -43,7 +53,7 @@ def start_child(
     threads = dict.fromkeys(THREAD_VARIABLES, "1")
     return subprocess.Popen(
         command,
-        env={**os.environ, **threads, **(environment or {})},
+        env={**inherited_environment(), **threads, **(environment or {})},
         pass_fds=pass_fds,
         stdin=subprocess.DEVNULL,
         stderr=stderr,

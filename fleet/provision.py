@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 from errors import ServiceUnavailable
 from fleet import heartbeat
+from fleet.child_process import inherited_environment
 from fleet.connection import (
     DEFAULT_URL,
     URL_VARIABLE,
@@ -109,7 +110,7 @@ def local_workers(
         command.append(f"--include={include}")
     if noise_dir is not None:
         command.append(f"--noise_dir={noise_dir}")
-    environment = {**os.environ, **access.environment(), URL_VARIABLE: url}
+    environment = {**inherited_environment(), **access.environment(), URL_VARIABLE: url}
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,

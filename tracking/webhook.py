@@ -59,7 +59,9 @@ def find_webhook(given: str | None, environment: Mapping[str, str] = os.environ)
     if given and not given.endswith(_CUT):
         return parse_webhook(given, "notify")
     named = environment.get(URL_VARIABLE)
-    return parse_webhook(named, URL_VARIABLE) if named else None
+    if not named or named == OFF:
+        return None
+    return parse_webhook(named, URL_VARIABLE)
 
 
 def parse_webhook(url: str, origin: str) -> Webhook:

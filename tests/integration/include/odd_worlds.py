@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import Any
 
@@ -77,5 +78,17 @@ class Odd(Slow):
     )
 
 
-for world in (Slow, Frail, Hopeless, Unborn, NotANumber, Odd):
+class Curious(Slow):
+    """Looks for what is none of its business."""
+
+    step_s = 0.0
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        found = [name for name in os.environ if name.startswith(("ES_MONGO_", "ES_NOTIFY_"))]
+        if found:
+            raise ValueError(f"I know {found}")
+        return super().step(action)
+
+
+for world in (Slow, Frail, Hopeless, Unborn, NotANumber, Odd, Curious):
     gymnasium.register(f"{world.__name__}-v0", world)
