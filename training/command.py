@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -118,40 +118,30 @@ class Command:
         directory = run_directory(_run)
         config = _from_environment(parse_config(_run.config))
         access = _access(config)  # may ask on the terminal, which is the console's from here on
-        with _console(config, directory) as console:
+        with ExitStack() as stack:
+            console = stack.enter_context(_console(config, directory))
             config = settled(config, console.notice)
-            with RunRecorder(
-                _run,
-                directory,
-                total_generations=config.num_generations,
-                num_checkpoints=config.num_serializations,
-                render_every=config.render_every,
-                notice=console.notice,
-            ) as recorder:
-                recorders = Recorders([recorder, console])
-                with (
-                    self._notices(config, _run, recorders.notice) as notices,
-                    _filming(config, _run, recorders.notice) as films,
-                ):
-                    training = Training(
-                        config,
-                        run_id=int(directory.name),
-                        journal=self._journal,
-                        recorder=Recorders([recorders, notices, *films]),
-                        run_uid=directory_observer(_run).uid,
-                        access=access,
-                    )
-                    if config.resume is not None:
-                        recorder.rewind(training.history())
-                    with self._mirror_tells(recorders.notice):
-                        outcome, uid = training.run()
-                    result = result_of(
-                        outcome,
-                        run_id=int(directory.name),
-                        run_uid=uid,
-                        is_reproducible=not (config.asynchronous or config.mixed_hardware),
-                    )
-                    notices.completed(result)
+            recorder = stack.enter_context(_recorder(config, _run, console.notice))
+            told = Recorders([recorder, console])
+            notices = stack.enter_context(self._notices(config, _run, told.notice))
+            films = stack.enter_context(_filming(config, _run, told.notice))
+            training = Training(
+                config,
+                run_id=int(directory.name),
+                journal=self._journal,
+                recorder=Recorders([told, notices, *films]),
+                run_uid=directory_observer(_run).uid,
+                access=access,
+            )
+            if config.resume is not None:
+                recorder.rewind(training.history())
+            stack.enter_context(self._mirror_tells(told.notice))
+            outcome, uid = training.run()
+            is_reproducible = not (config.asynchronous or config.mixed_hardware)
+            result = result_of(
+                outcome, run_id=int(directory.name), run_uid=uid, is_reproducible=is_reproducible
+            )
+            notices.completed(result)
         if config.render:
             _film(config, outcome, directory / VIDEO, _run)
         return result
@@ -179,6 +169,17 @@ class Command:
             tell=tell,
             cost=lambda: read_cost(directory),
         )
+
+
+def _recorder(config: RunConfig, run: Any, notice: Callable[[str], None]) -> RunRecorder:
+    return RunRecorder(
+        run,
+        run_directory(run),
+        total_generations=config.num_generations,
+        num_checkpoints=config.num_serializations,
+        render_every=config.render_every,
+        notice=notice,
+    )
 
 
 @contextmanager
