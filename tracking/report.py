@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from errors import ConfigError, EsError
+from errors import ConfigError, EsError, in_options
 from search.run_config import defaults
 from tracking.mongo.place import find_mongo
 from tracking.reporting.account import read_account
@@ -53,7 +53,7 @@ def main(
         films = FilmStore(out, round(video_mb * _MB))
         _write(out, page_html(accounts, defaults=defaults(), films=films))
     except EsError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
     click.echo(f"wrote {out}")
     if is_opened:

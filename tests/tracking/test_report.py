@@ -207,6 +207,9 @@ def test_what_cannot_be_reported_is_one_line(run_once: RunOnce, tmp_path: Path) 
         done = report(tmp_path, "1", run_id)
         assert (done.exit_code, done.output.count("\n")) == (2, 1)
         assert f"no run {run_id} in {tmp_path / 'runs'}; the nearest" in done.output
+    done = CliRunner().invoke(main, ["1", "--runs_dir", str(tmp_path / "elsewhere")])
+    assert (done.exit_code, done.output.count("\n")) == (2, 1)
+    assert "give the folder with --runs_dir FOLDER" in done.output
     out = ["--runs_dir", str(tmp_path / "runs"), "--out", str(tmp_path / "no" / "page.html")]
     done = CliRunner().invoke(main, ["1", *out])
     assert (done.exit_code, done.output.count("\n")) == (2, 1)

@@ -36,13 +36,14 @@ class Table(NamedTuple):
 def digits_for(values: Iterable[float | None]) -> int:
     """Digits after the point that suit a column of ``values``: four or so that count.
 
-    >>> digits_for([284.31, -12.0]), digits_for([0.0213]), digits_for([12_000.0]), digits_for([])
+    >>> digits_for([284.31, -12.0]), digits_for([0.0213]), digits_for([2e6]), digits_for([])
     (1, 5, 0, 1)
     """
     sizes = [abs(v) for v in values if v is not None and np.isfinite(v) and v]
     if not sizes:
         return 1
-    return int(np.clip(4 - np.ceil(np.log10(max(sizes))), 0, 6))
+    least = 1 if max(sizes) < 1e5 else 0
+    return int(np.clip(4 - np.ceil(np.log10(max(sizes))), least, 6))
 
 
 def score_table(groups: Sequence[Group]) -> Table:
