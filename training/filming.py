@@ -122,7 +122,7 @@ class Filming:
             self._skipped.append(self._film.number)
             self._film = None
         if self._skipped:
-            numbers = ", ".join(map(str, self._skipped))
+            numbers = ", ".join(map(str, sorted(self._skipped)))
             self._tell(
                 f"no video of generation {numbers}: the one before was still being made, or the "
                 "run was over first"
