@@ -16,7 +16,7 @@ from shlex import quote
 import click
 
 from errors import ConfigError, EsError, ResourceExhausted, ServiceUnavailable
-from tracking.mongo.omniboard import Omniboard
+from tracking.mongo.omniboard import LOG, Omniboard, omniboard_command
 from tracking.mongo.place import PASSWORD_FILE_VARIABLE, URL_VARIABLE, url_file
 from tracking.mongo.server import HOST, MongoServer
 
@@ -39,10 +39,12 @@ class Dashboard:
     """
 
     def __init__(self, folder: Path, port: int, omniboard_port: int) -> None:
+        omniboard_command()  # before a MongoDB is started that nobody could look into
         _check_free(omniboard_port)
         self._port = omniboard_port
         self.server = MongoServer(folder, port)
         try:
+            self._log.unlink(missing_ok=True)
             self.omniboard = self._show()
         except BaseException:
             self.server.stop()
@@ -64,12 +66,16 @@ class Dashboard:
                 )
             if self.omniboard.poll() is not None:
                 self.omniboard = self._show()
-                print("Omniboard had ended and was started anew", flush=True)
+                print(f"Omniboard had ended and was started anew: see {self._log}", flush=True)
 
     def stop(self) -> None:
         """End both. May be called twice."""
         self.omniboard.stop()
         self.server.stop()
+
+    @property
+    def _log(self) -> Path:
+        return self.server.folder / LOG
 
     def _show(self) -> Omniboard:
         return Omniboard(self.server.url_with_password, self._port, self.server.folder)

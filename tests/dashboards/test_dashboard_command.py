@@ -12,6 +12,8 @@ import pymongo
 import pytest
 from dashboard_process import DEADLINE_S, ROOT, Dashboard, free_port, start_dashboard
 
+pytestmark = pytest.mark.timeout(2 * DEADLINE_S)
+
 
 def asked(dashboard: Dashboard, path: str, **headers: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", dashboard.omniboard_port, timeout=120)
@@ -103,7 +105,7 @@ def test_an_omniboard_that_ends_is_started_anew_and_a_mongod_that_ends_ends_all(
         (omniboard,) = [child for child in children if child != mongod]
         omniboard.kill()
         assert started.process.stdout is not None
-        assert started.process.stdout.readline() == "Omniboard had ended and was started anew\n"
+        assert "Omniboard had ended and was started anew" in started.process.stdout.readline()
         assert asked(started, "/sacred/api/v1/Runs/count")[0] == 200
         mongod.kill()
         assert "mongod has ended" in started.rest()
@@ -127,6 +129,20 @@ def test_a_port_of_omniboard_that_is_taken_is_named_before_anything_starts(
     )
     assert refused.returncode == 5
     assert f"port {dashboard.omniboard_port} of 127.0.0.1 cannot be had" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_machine_without_node_is_told_so_before_anything_starts(tmp_path: Path) -> None:
+    refused = subprocess.run(
+        [sys.executable, "-m", "tracking.dashboard", "--folder", str(tmp_path / "data")],
+        cwd=ROOT,
+        env=os.environ | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert refused.returncode == 4
+    assert "Omniboard needs Node" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
     assert not (tmp_path / "data").exists()
 

@@ -163,6 +163,14 @@ def test_a_folder_with_other_things_is_not_made_a_database(tmp_path: Path) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_first_start_that_was_killed_before_anything_was_there_is_begun_anew(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "lock").touch()
+    with MongoServer(tmp_path) as server, server.client() as client:
+        assert client.sacred.list_collection_names() == []
+
+
 def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").touch()
     with pytest.raises(ConfigError, match="data cannot hold a database"):

@@ -14,11 +14,11 @@ from tracking.mongo.tied_process import TiedProcess
 FOLDER = Path(__file__).resolve().parents[2] / "sacred"
 """Holds the preload and, once installed, the package."""
 
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 5.0
 _LOOK_EVERY_S = 0.05
 _INHERITED = ("PATH", "HOME", "LANG", "TZ")
-_LOG = "omniboard.log"
+LOG = "omniboard.log"
 _UP = ("Omniboard is listening", "established successfully")
 
 
@@ -29,7 +29,7 @@ class Omniboard:
         mongo_url: of the database, with user and password; handed over where only this user can
             read it, never in argv.
         port: of 127.0.0.1.
-        log_folder: its log ``omniboard.log`` goes there, begun anew.
+        log_folder: its log ``omniboard.log`` goes there, after what is there.
 
     Attributes:
         url: to be opened in a browser.
@@ -41,13 +41,14 @@ class Omniboard:
 
     def __init__(self, mongo_url: str, port: int, log_folder: Path) -> None:
         self.url = f"http://localhost:{port}/sacred"
-        self._log = log_folder / _LOG
+        self._log = log_folder / LOG
         self._port = port
-        command = _command()
+        command = omniboard_command()
         environment = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         environment |= {"MONGO_URI": mongo_url, "PORT": str(port)}
         try:
-            with self._log.open("wb") as output:
+            with self._log.open("ab") as output:
+                self._before = output.tell()
                 self._process = TiedProcess(command, log_folder, output, environment)
         except OSError as error:
             raise ConfigError(
@@ -86,17 +87,25 @@ class Omniboard:
     def _wait_until_up(self) -> None:
         deadline_s = time.monotonic() + _START_S
         while time.monotonic() < deadline_s and self._process.poll() is None:
-            said = self._log.read_text(errors="replace")
+            said = self._said()
             if all(words in said for words in _UP):
                 return
             time.sleep(_LOOK_EVERY_S)
-        last = self._log.read_text(errors="replace").strip().splitlines()[-1:] or ["no word"]
+        last = self._said().strip().splitlines()[-1:] or ["no word"]
         raise ServiceUnavailable(
             f"Omniboard did not start at port {self._port} ({last[0]}): see {self._log}"
         )
 
+    def _said(self) -> str:
+        return self._log.read_bytes()[self._before :].decode(errors="replace")
 
-def _command() -> list[str | Path]:
+
+def omniboard_command() -> list[str | Path]:
+    """What starts it, without the settings that its environment holds.
+
+    Raises:
+        ServiceUnavailable: node or the package are missing.
+    """
     node = shutil.which("node")
     if node is None:
         raise ServiceUnavailable(

@@ -28,7 +28,7 @@ USER = "es"
 DATABASE = "sacred"
 HOST = "127.0.0.1"
 
-_START_S = 60.0
+_START_S = 120.0
 _STOP_S = 20.0
 _ASK_MS = 2000
 _LOOK_EVERY_S = 0.02
@@ -36,6 +36,8 @@ _CACHE_GB = 0.25
 _ATTEMPTS = 3
 _TAKEN = 48
 _PREFIX = "es-mongo-"
+_LOCK = "lock"
+_SETTINGS = "mongod.yml"
 _NEW_USER_ROLES = ["readWriteAnyDatabase", "dbAdminAnyDatabase"]
 _CODES = {
     -4: "this processor lacks AVX, which MongoDB 5 and later need",
@@ -76,7 +78,7 @@ class MongoServer:
         self.port = 0
         self.password_file = self.folder / "password"
         self._process: TiedProcess | None = None
-        self._lock = (self.folder / "lock").open("w")
+        self._lock = (self.folder / _LOCK).open("w")
         try:
             self._claim()
             if not self.password_file.exists():
@@ -211,7 +213,7 @@ class MongoServer:
             # Once a second, day and night, it would measure itself.
             "setParameter": {"diagnosticDataCollectionEnabled": False},
         }
-        config = self.folder / "mongod.yml"
+        config = self.folder / _SETTINGS
         config.write_text(yaml.safe_dump(settings))
         self._log.unlink(missing_ok=True)
         with (self.folder / "mongod.out").open("wb") as output:
@@ -253,7 +255,8 @@ def _private_folder(folder: Path | None) -> Path:
     folder = folder.absolute()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()) and not (folder / "mongod.yml").exists():
+        names = {path.name for path in folder.iterdir()}
+        if names - {_LOCK} and _SETTINGS not in names:
             raise ConfigError(f"{folder} holds other things: give an empty folder, or a new one")
         folder.chmod(0o700)
     except OSError as error:
