@@ -37,7 +37,7 @@ _HEADER = struct.Struct("<4sII")
 _MARK = b"ESJF"
 _MAX_FRAME_BYTES = 2**30
 _GLANCE_S = 0.5
-"""Whoever only wants to know whether a head is there (`tracking.run_lock`) has the lock for less."""
+"""Who only wants to know whether a head is there (`tracking.run_lock`) has the lock for less."""
 
 
 class Opened(msgspec.Struct, frozen=True, tag="opened"):
