@@ -28,13 +28,6 @@ function isForeign(request) {
   return !NAMES.has(asked.replace(/:\d+$/, '')) || (origin && origin.toLowerCase() !== `http://${asked}`);
 }
 
-// Our artifacts' names have folders in them (checkpoints/generation_000100.npz). Omniboard's routes
-// end at the slash, and what it would serve instead of the file is its own front page.
-function inOnePart(url) {
-  const found = /^(.*\/api\/v1\/files\/(?:download|preview)\/[0-9a-f]+\/)([^?]+)(.*)$/.exec(url);
-  return found ? found[1] + found[2].replaceAll('/', '%2F') + found[3] : url;
-}
-
 const createServer = http.createServer;
 http.createServer = (handler) =>
   createServer((request, response) => {
@@ -43,6 +36,5 @@ http.createServer = (handler) =>
       response.end('Open Omniboard as http://localhost: no other name, and no other page.\n');
       return;
     }
-    request.url = inOnePart(request.url);
     handler(request, response);
   });

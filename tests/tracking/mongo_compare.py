@@ -50,10 +50,13 @@ def assert_same_files(
         assert file.read() == (directory / name).read_bytes(), name
         assert file.filename == f"artifact://runs/{document['_id']}/{name}"
     shown = {artifact["name"]: artifact["file_id"] for artifact in document["artifacts"]}
-    checkpoints = {f"checkpoints/{path.name}" for path in directory.glob("checkpoints/*.npz")}
-    assert shown.keys() >= checkpoints
+    assert len(shown) == len(document["artifacts"])
+    for checkpoint in directory.glob("checkpoints/*.npz"):
+        assert grid.get(shown[checkpoint.name]).read() == checkpoint.read_bytes()
     for name, identity in shown.items():
-        assert grid.get(identity).read() == (directory / name).read_bytes()
+        file = grid.get(identity)
+        assert file.metadata["name"].replace("/", "-").endswith(name)
+        assert "/" not in name
     # Nothing of a file that has gone is left behind.
     known = {file["_id"] for file in database["fs.files"].find()}
     assert {chunk["files_id"] for chunk in database["fs.chunks"].find()} <= known

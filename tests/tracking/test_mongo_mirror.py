@@ -53,6 +53,20 @@ def test_mongodb_says_field_by_field_what_the_directory_says(
     assert "final.mp4" in {artifact["name"] for artifact in document["artifacts"]}
 
 
+def test_artifacts_are_named_without_folders_unless_two_would_be_called_alike(
+    database: Mongo, directory: Path
+) -> None:
+    (directory / "videos").mkdir()
+    for name in ("final.mp4", "generation_000002.mp4"):
+        (directory / "videos" / name).write_bytes(b"frames")
+    Mirror(database, directory).carry()
+    document = assert_same_run(database, directory)
+    names = [artifact["name"] for artifact in document["artifacts"]]
+    assert {"final.mp4", "videos-final.mp4", "generation_000002.mp4"} < set(names)
+    assert "generation_000002.npz" in names
+    assert len(set(names)) == len(names)
+
+
 def test_told_twice_nothing_travels_and_nothing_is_there_twice(
     database: Mongo, directory: Path
 ) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import socket
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import bson
@@ -96,7 +97,8 @@ def run_document(
     fields["config"] = bson_ready(facts.config)
     fields["captured_out"] = _said(facts.directory / "notices.jsonl")
     listed = sorted(artifacts)[-MAX_ARTIFACTS:]
-    fields["artifacts"] = [{"name": name, "file_id": artifacts[name]} for name in listed]
+    shown = _shown_names(listed)
+    fields["artifacts"] = [{"name": shown[name], "file_id": artifacts[name]} for name in listed]
     points = [{"name": name, "id": str(identity)} for name, identity in metrics.items()]
     fields["info"] = {**bson_ready(facts.info), "metrics": points}
     fields[OURS] = {
@@ -107,6 +109,17 @@ def run_document(
         "resumed": bson_ready(entry.get("resumed", [])),
     }
     return fields, [name for name in _MAY_GO if name not in fields]
+
+
+def _shown_names(names: Sequence[str]) -> dict[str, str]:
+    """Without folders, as MongoObserver has them: Omniboard finds no file with a slash in its name.
+    Files that would be called alike keep their folders, otherwise written.
+    """
+    alike = Counter(PurePosixPath(name).name for name in names)
+    return {
+        name: base if alike[base := PurePosixPath(name).name] == 1 else name.replace("/", "-")
+        for name in names
+    }
 
 
 def bson_ready(value: Any) -> Any:
