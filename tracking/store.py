@@ -18,7 +18,8 @@ from env.spec import EnvSpec
 from errors import ConfigError, RunError
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
-from tracking import checkpoints, metric_log
+from search.timeline import GenerationTimes
+from tracking import checkpoints, metric_log, timeline_log
 from tracking.identity import is_uid
 from tracking.mongo.place import MongoPlace
 
@@ -102,6 +103,16 @@ class StoredRun:
             name: (np.array(numbers, dtype=np.int64), np.array(values))
             for name, (numbers, values) in points.items()
         }
+
+    def times(self) -> list[GenerationTimes]:
+        """Where each generation's time went; of releases that did not keep it, nothing."""
+        return timeline_log.read(self.path / timeline_log.FILE_NAME)
+
+    def artifacts(self) -> dict[str, Path]:
+        """Checkpoints, videos and whatever else was kept of it, by name within the run."""
+        names = _read_object(self.path / "run.json").get("artifacts")
+        paths = {str(name): self.path / str(name) for name in names or ()}
+        return {name: path for name, path in sorted(paths.items()) if path.is_file()}
 
     def checkpoints(self) -> list[int]:
         """Generations whose checkpoint was kept, in order."""

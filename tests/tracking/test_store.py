@@ -11,10 +11,12 @@ from env.spec import EnvSpec
 from errors import ConfigError, RunError
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
+from search.timeline import GenerationTimes, WorkerShare
 from tracking.recorder import RunRecorder
 from tracking.sacred_import import Run
 from tracking.store import StoredRun, open_run, run_ids
 
+SHARE = WorkerShare("host-0", 3, 1.5, 0.25, 12.0)
 MOMENTS = ObservationStatistics.of(9, np.array([0.5, 1.5]), np.array([2.0, 3.0]))
 
 
@@ -25,6 +27,7 @@ def recorded(run: Run, path: Path) -> dict[str, str]:
         for number in range(3):
             current = {"fitness/current": 1.0} if number % 2 == 0 else {}
             recorder.generation(number, {"fitness/mean": number * 2.0, **current})
+            recorder.times(GenerationTimes(number, 10.0, 12.0, 12.5, (SHARE,)))
         for number in (0, 5, 10):
             arrays = {
                 "theta": np.arange(3, dtype=np.float32) + number,
@@ -60,6 +63,16 @@ def test_metrics_come_as_arrays_of_the_generations_that_have_them(stored: Stored
     np.testing.assert_array_equal(metrics["fitness/mean"][1], [0.0, 2.0, 4.0])
     np.testing.assert_array_equal(metrics["fitness/current"][0], [0, 2])
     assert metrics["fitness/mean"][0].dtype == np.int64
+
+
+def test_times_and_artifacts_are_those_that_were_kept(stored: StoredRun) -> None:
+    assert [times.number for times in stored.times()] == [0, 1, 2]
+    assert stored.times()[0].shares == (SHARE,)
+    names = [f"checkpoints/generation_{number:06d}.npz" for number in (0, 5, 10)]
+    assert list(stored.artifacts()) == names
+    assert all(path.stat().st_size for path in stored.artifacts().values())
+    (stored.path / names[1]).unlink()
+    assert list(stored.artifacts()) == [names[0], names[2]]
 
 
 def test_a_checkpoint_gives_theta_moments_and_state_and_the_newest_by_default(
