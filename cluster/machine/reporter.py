@@ -143,6 +143,14 @@ class Reporter:
 
     def _count(self) -> None:
         usd = self._platform.usd_so_far()
+        try:
+            self._write_cost(usd)
+        finally:
+            # Last: whoever ends the run for it wants the run to know why. But in any case: a budget
+            # holds on a full disk too.
+            self.usd = usd
+
+    def _write_cost(self, usd: float | None) -> None:
         directory = newest_run(self._runs_dir)
         if usd is not None and directory is not None:
             cost = Cost(
@@ -152,8 +160,6 @@ class Reporter:
                 budget_usd=self._budget_usd,
             )
             write_cost(directory, cost)
-        # Last: whoever ends the run for it wants the run to know why.
-        self.usd = usd
 
     def _report(self) -> None:
         data = self._platform.store.get(HEAD_KEY)

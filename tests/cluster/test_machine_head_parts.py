@@ -183,3 +183,15 @@ def test_a_run_says_what_its_machines_cost(tmp_path: Path) -> None:
     assert last is not None
     assert last.is_used_up
     assert store.get("runs/1/cost.json") == (directory / "cost.json").read_bytes()
+
+
+def test_a_budget_holds_although_what_it_costs_cannot_be_written(tmp_path: Path) -> None:
+    directory = tmp_path / "runs" / "1"
+    (directory / "cost.json").mkdir(parents=True)  # no file can take its place
+    address = HeadAddress(host="127.0.0.1", port=1, since_s=1.0, machine="head")
+    platform = TrialPlatform(FolderStore(tmp_path / "store"))
+    platform.usd = 2.5
+    reporter = Reporter(platform, tmp_path / "runs", address, budget_usd=2.0)
+    reporter.start()
+    assert reporter.finish(60)
+    assert reporter.usd == 2.5
