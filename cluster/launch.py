@@ -21,7 +21,8 @@ from cluster.commands.options import LAUNCH, option
 from cluster.local.folders import home_folder
 from cluster.source import pack_include, pack_source
 from errors import ConfigError, EsError, did_you_mean
-from tracking.mongo.place import find_mongo, parse_place
+from tracking.mongo.place import OFF, find_mongo, parse_place
+from tracking.webhook import OFF as NOBODY
 from tracking.webhook import find_webhook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,27 +50,27 @@ def whole_mongo_url(url: str) -> str:
     """``url`` with its password, as the head is given it in secret.
 
     In a variable it may have one; on a command line, where it can be read, it may not: it is found
-    where a run on this machine would find it.
+    where a run on this machine would find it. ``off`` stays: the head looks no further then.
 
     Raises:
         ConfigError: no URL of MongoDB, one with a password on the command line, or a user without.
     """
-    if url == os.environ.get("WALKING_ES_MONGO_URL"):
+    if url != OFF and url == os.environ.get("WALKING_ES_MONGO_URL"):
         place = parse_place(url, "WALKING_ES_MONGO_URL")
         if place.user is None or place.password is not None:
             return url
     found = find_mongo(url)
-    return "" if found is None else found.url_with_password
+    return OFF if found is None else found.url_with_password
 
 
 def whole_address(url: str) -> str:
-    """``url``, to which the head posts; empty where it is ``off``.
+    """``url``, to which the head posts; or ``off``.
 
     Raises:
         ConfigError: it is no address.
     """
     webhook = find_webhook(url, {})
-    return "" if webhook is None else webhook.url
+    return NOBODY if webhook is None else webhook.url
 
 
 def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:

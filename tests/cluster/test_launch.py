@@ -155,7 +155,16 @@ def test_an_address_to_tell_is_checked_before_anything_is_made(
     monkeypatch.setenv("ES_NOTIFY_URL", "ftp://hooks.example.com/T0KEN")
     assert "is no address to post to" in refused(dry())
     assert whole_address("https://hooks.example.com/T0KEN") == "https://hooks.example.com/T0KEN"
-    assert whole_address("off") == ""
+
+
+def test_off_is_carried_as_a_word_which_the_experiment_understands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert whole_mongo_url("off") == "off"
+    assert whole_address("off") == "off"
+    monkeypatch.setenv("WALKING_ES_MONGO_URL", "off")
+    assert whole_mongo_url("off") == "off"
+    assert dry().exception is None
 
 
 def test_a_settings_file_stays_here_and_its_settings_travel(tmp_path: Path) -> None:
