@@ -98,7 +98,7 @@ def main(
         else:
             click.echo("\n".join(sheet.lines()))
         if save is not None:
-            write_gait(save, _scored_gait(trial.gait, scores))
+            write_gait(save, _scored_gait(compared, scores))
             click.echo(f"kept in {save}", err=as_json)
     except EsError as error:
         click.echo(f"error: {in_options(error)}", err=True)

@@ -51,7 +51,9 @@ class _Programme:
     help="A frame every so many simulator steps; by default 25 or fewer for a second. "
     "It plays in real time in any case.",
 )
-@click.option("--sleep", type=click.FloatRange(0), default=0.0, help="Pause before a frame, s.")
+@click.option(
+    "--sleep", type=click.FloatRange(0), default=0.0, help="Pause before a frame in a window, s."
+)
 @click.option("--out", type=click.Path(path_type=Path), help="FILE.mp4 or FILE.gif.")
 @click.option(
     "--sto",

@@ -46,7 +46,7 @@ class Show:
         num_episodes: at least 1.
         max_ep_length: cap in simulator steps, beside the environment's own.
         every: simulator steps from one frame to the next; by default as many as play well.
-        sleep_s: pause before each frame.
+        sleep_s: pause before each frame in a window.
         reset_options: of the environment's reset.
         title: of a window and of plots.
         out: the video to write.
@@ -146,11 +146,11 @@ def perform(
         if show.motion_folder is not None:
             playbacks[0].record()
             _make_folder(show.motion_folder)
-        frames = _paced(_frames(performers, playbacks, show, notice), show.sleep_s)
+        frames = _frames(performers, playbacks, show, notice)
         frames_per_s = playbacks[0].frames_per_s
         told = ""
         if window is not None:
-            _show_in(window, frames, frames_per_s)
+            _show_in(window, _paced(frames, show.sleep_s), frames_per_s)
         elif show.out is not None:
             told = f"{show.out}: {write_video(show.out, frames, frames_per_s)} frames, "
         else:

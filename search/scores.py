@@ -41,7 +41,8 @@ class Scores:
         count = len(self.scored)
         if count < 2:
             return 0.0
-        squares = math.fsum((record.fitness - self.reward) ** 2 for record in self.scored)
+        mean = self.reward
+        squares = math.fsum((record.fitness - mean) ** 2 for record in self.scored)
         return math.sqrt(squares / (count - 1) / count)
 
     @property

@@ -6,16 +6,17 @@ Both listen on 127.0.0.1 only. What MongoDB holds stays in its folder, under a p
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import sys
-import threading
+import time
 from pathlib import Path
 from shlex import quote
+from typing import NoReturn
 
 import click
 
 from errors import ConfigError, EsError, ResourceExhausted, ServiceUnavailable
+from tracking.interruption import interruptible
 from tracking.mongo.omniboard import LOG, Omniboard, omniboard_command
 from tracking.mongo.place import PASSWORD_FILE_VARIABLE, URL_VARIABLE, url_file
 from tracking.mongo.server import HOST, MongoServer
@@ -50,15 +51,16 @@ class Dashboard:
             self.server.stop()
             raise
 
-    def wait(self, stopped: threading.Event) -> None:
-        """Return when ``stopped`` is set; start Omniboard anew where it ends by itself.
+    def watch(self) -> NoReturn:
+        """Start Omniboard anew where it ends by itself, until somebody interrupts this.
 
         Omniboard ends at the first file that it cannot find any more.
 
         Raises:
             ServiceUnavailable: MongoDB has ended, or Omniboard does not start again.
         """
-        while not stopped.wait(_LOOK_EVERY_S):
+        while True:
+            time.sleep(_LOOK_EVERY_S)
             if self.server.poll() is not None:
                 raise ServiceUnavailable(
                     f"mongod has ended (code {self.server.poll()}): see "
@@ -158,17 +160,17 @@ def _check_free(port: int) -> None:
 )  # fmt: skip
 def main(folder: Path, port: int, omniboard_port: int, remembering: bool) -> None:
     """MongoDB and Omniboard on this machine only, until Ctrl-C."""
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopped.set())
     try:
-        dashboard = Dashboard(folder, port, omniboard_port)
-        try:
-            remembered = remember(dashboard.server) if remembering else None
-            print(described(dashboard, remembered), flush=True)
-            dashboard.wait(stopped)
-        finally:
-            dashboard.stop()
+        with interruptible():
+            dashboard = Dashboard(folder, port, omniboard_port)
+            try:
+                remembered = remember(dashboard.server) if remembering else None
+                print(described(dashboard, remembered), flush=True)
+                dashboard.watch()
+            finally:
+                dashboard.stop()
+    except KeyboardInterrupt:
+        return  # the way it is meant to end, also while it is still starting
     except EsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -39,11 +39,29 @@ def read(path: Path) -> list[GenerationTimes]:
 
 
 def keep_only(path: Path, numbers: Container[int]) -> None:
-    """Drop what is about other generations than ``numbers``, all or nothing."""
-    kept = [times for times in read(path) if times.number in numbers]
+    """Drop what is about other generations than ``numbers``, all or nothing.
+
+    Line by line: with some hundred workers the whole of a long run fills a gigabyte.
+    """
+    if not path.exists():
+        return
     beside = path.with_name(path.name + ".new")
-    beside.write_bytes(b"".join(msgspec.json.encode(times) + b"\n" for times in kept))
+    with path.open("rb") as file, beside.open("wb") as kept:
+        for line in file:
+            if line.endswith(b"\n") and _number_of(line) in numbers:
+                kept.write(line)
     beside.replace(path)
+
+
+class _Numbered(msgspec.Struct):
+    number: int
+
+
+def _number_of(line: bytes) -> int | None:
+    try:
+        return msgspec.json.decode(line, type=_Numbered).number
+    except msgspec.MsgspecError:
+        return None
 
 
 def _ends_with_newline(path: Path) -> bool:

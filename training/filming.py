@@ -29,7 +29,7 @@ from env.drawing import has_ffmpeg
 from env.gait_file import Gait, write_gait
 from env.spec import EnvSpec
 from errors import ConfigError, EsError
-from fleet.child_process import cause_of
+from fleet.child_process import cause_of, inherited_environment
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 from search.arithmetic import THREAD_VARIABLES
@@ -225,7 +225,7 @@ class _Film:
         command += ["--lifeline-fd", str(lifeline)]
         if include is not None:
             command += ["--include", str(include)]
-        environ = {name: value for name, value in os.environ.items() if name not in _DISPLAYS}
+        environ = {n: value for n, value in inherited_environment().items() if n not in _DISPLAYS}
         # A group of its own, which Ctrl-C does not reach, but no session: Linux may share the
         # processor out by sessions first, and then the priority would count for nothing.
         process = subprocess.Popen(

@@ -65,7 +65,7 @@ class ScoreSheet:
             "failed": len(scores.failed),
             "reward": {
                 "mean": scores.reward,
-                "standard_error": scores.standard_error,
+                "standard_error": scores.standard_error if len(scores.scored) > 1 else None,
                 **_spread([record.fitness for record in scores.scored]),
             },
             "length_steps": {

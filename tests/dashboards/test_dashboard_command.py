@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -23,6 +24,13 @@ def asked(dashboard: Dashboard, path: str, **headers: str) -> tuple[int, bytes]:
         return answer.status, answer.read()
     finally:
         connection.close()
+
+
+def runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_both_listen_on_loopback_only(dashboard: Dashboard) -> None:
@@ -93,6 +101,26 @@ def test_ctrl_c_ends_both_and_the_next_start_shows_what_was_kept(
         assert asked(second, "/sacred/api/v1/Runs/count")[1] == b'{"count":1}'
     finally:
         second.close()
+
+
+def test_ctrl_c_while_it_starts_leaves_nothing(omniboard_installed: None, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with subprocess.Popen(
+        [
+            *(sys.executable, "-m", "tracking.dashboard", "--folder", str(folder)),
+            *("--port", str(free_port()), "--omniboard_port", str(free_port())),
+        ],
+        cwd=ROOT,
+    ) as starting:
+        command = psutil.Process(starting.pid)
+        deadline_s = time.monotonic() + DEADLINE_S
+        while not (started := command.children()) and time.monotonic() < deadline_s:
+            time.sleep(0.01)
+        starting.send_signal(signal.SIGINT)
+        assert starting.wait(DEADLINE_S) == 0
+    assert started
+    # A server of ours dies with us; whose child it is by then may be slow to bury it.
+    assert not [process for process in started if runs(process)]
 
 
 def test_an_omniboard_that_ends_is_started_anew_and_a_mongod_that_ends_ends_all(

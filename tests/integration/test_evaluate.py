@@ -78,6 +78,16 @@ def test_a_gait_file_scores_as_the_run_it_comes_from(runs_dir: Path, tmp_path: P
     assert reward(of_file) == reward(of_run)
 
 
+def test_what_was_scored_is_what_is_saved(runs_dir: Path, tmp_path: Path) -> None:
+    path = tmp_path / "gait.json"
+    words = ("--episodes=3", "--seed=8", "--pool=serial")
+    code, untrained, _ = evaluate(
+        "1", f"--runs_dir={runs_dir}", *words, "--controller=untrained", f"--save={path}"
+    )
+    assert code == 0
+    assert reward(evaluate(f"--gait={path}", *words)[1]) == reward(untrained)
+
+
 def test_random_actions_and_an_untrained_policy_are_scored_beside_it(runs_dir: Path) -> None:
     words = ("1", f"--runs_dir={runs_dir}", "--episodes=5", "--pool=serial")
     scores = {

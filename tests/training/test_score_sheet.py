@@ -56,6 +56,11 @@ def test_the_table_ends_with_the_means_and_names_what_failed() -> None:
     ]
 
 
+def test_one_episode_has_no_standard_error() -> None:
+    sheet = ScoreSheet(Scores.of([RolloutRecord(0, 0, "ok", fitness=3.0, length=7)]), None)
+    assert sheet.as_json()["reward"]["standard_error"] is None
+
+
 def test_where_nobody_says_what_success_or_distance_is_there_is_none() -> None:
     (record, *_) = [RolloutRecord(0, 0, "ok", fitness=-3.0, length=7)]
     sheet = ScoreSheet(Scores.of([record]), None)
