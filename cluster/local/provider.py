@@ -31,7 +31,8 @@ from errors import ConfigError, ResourceExhausted, did_you_mean
 
 PASSWORDS = ("redis-password", "worker-password")
 _PASSWORD_BYTES = 32
-_PATIENCE_S = 60.0
+PATIENCE_S = 100.0
+"""As the head's service has on AWS."""
 
 
 class LocalProvider:
@@ -157,7 +158,7 @@ class LocalProvider:
             machines = self._at_work(folder)
             if at_work := machines_at_work(folder.path):
                 say(f"ending {_count(len(at_work), 'machine')} of {cluster.name}")
-            end(machines, _PATIENCE_S)
+            end(machines, PATIENCE_S)
             has_run = bool(stored_runs(folder.store))
             if has_run and not has_ended(folder):
                 ended = Ended(time_s=time.time(), why="killed")

@@ -27,8 +27,12 @@ from cluster.spec import ClusterSpec
 from cluster.store import ENDED_KEY, HEAD_KEY, PROGRESS_KEY, RUNS_PREFIX, Ended, Why
 from errors import EsError, ResourceExhausted, ServiceUnavailable
 
-CHECKPOINT_S = 20.0
+CHECKPOINT_S = 40.0
+"""An experiment writes its snapshot, then waits 10 s for its notices and 11 s for MongoDB, where
+both may be dead."""
 UPLOAD_S = 45.0
+"""With Redis' own end all of this fits into the service's TimeoutStopSec, and into what a local
+cluster waits."""
 _LAST_UPLOAD_S = 600.0
 _MOST_FAILURES = 5
 _STEADY_S = 600.0

@@ -23,7 +23,7 @@ WORKER_PASSWORD = "worker-password"
 START_S = 60.0
 _LOOK_S = 2.0
 _AGAIN_S = 2.0
-_STOP_S = 8.0
+STOP_S = 8.0
 
 
 class HeadRedis:
@@ -89,7 +89,7 @@ class HeadRedis:
 
     def stop(self) -> None:
         """End it. May be called twice."""
-        self._server.stop(_STOP_S)
+        self._server.stop(STOP_S)
 
     def __enter__(self) -> HeadRedis:
         return self

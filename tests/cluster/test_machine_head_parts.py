@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -18,7 +19,9 @@ import redis
 from local_machines import Machines, free_port
 from providers import TrialPlatform
 
-from cluster.machine.head import Head
+from cluster.local import provider
+from cluster.machine import head_redis
+from cluster.machine.head import CHECKPOINT_S, UPLOAD_S, Head
 from cluster.machine.head_redis import HeadRedis
 from cluster.machine.machine_program import Stop
 from cluster.machine.platform import MachineSettings
@@ -26,8 +29,11 @@ from cluster.machine.reporter import Reporter
 from cluster.machine.run_files import stored_runs
 from cluster.store import ENDED_KEY, PROGRESS_KEY, Ended, FolderStore, HeadAddress
 from errors import ResourceExhausted, ServiceUnavailable
+from tracking import run_notices
 from tracking.cost import read_cost
+from tracking.mongo import live
 
+UNIT = Path(head_redis.__file__).with_name("units") / "walking-es-head.service"
 TLS_SERVER = os.environ.get("TEST_REDIS_SERVER") or shutil.which("redis-server")
 
 
@@ -195,3 +201,12 @@ def test_a_budget_holds_although_what_it_costs_cannot_be_written(tmp_path: Path)
     reporter.start()
     assert reporter.finish(60)
     assert reporter.usd == 2.5
+
+
+def test_a_head_has_time_to_end_although_notices_and_mongodb_are_dead() -> None:
+    dead_s = run_notices.PATIENCE_S + live.FINISH_S + 1.0
+    assert dead_s + 15.0 <= CHECKPOINT_S, "and a snapshot is to be written"
+    whole_s = CHECKPOINT_S + UPLOAD_S + head_redis.STOP_S
+    (stop_s,) = re.findall(r"^TimeoutStopSec=(\d+)$", UNIT.read_text(), re.MULTILINE)
+    assert whole_s + 5.0 <= float(stop_s) < 120.0
+    assert whole_s + 5.0 <= provider.PATIENCE_S
