@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ ORIGIN = "cluster.json"
 
 _CONFIG = "config.json"
 _LOG = "journal/log"
+_TAGS = "tags.json"
+_LAST_NUMBER = ".last_number"
+_CHANGING = ("journal/", "checkpoints/")
+"""Folders in which files come and go, of a run that came before it was said which files came."""
 _AT_HOME = {"redis_url": None, "workers": "auto"}
 """Instead of the cluster's: a run that is gone on with here finds or starts its own."""
 
@@ -29,17 +35,20 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
         cluster: the key of the cluster.
         run_id: the run's number there.
         log_bytes: length of its journal when it came; a longer one has been gone on with here.
+        files: that came, by their paths in it; None: an older release fetched them.
     """
 
     cluster: str
     run_id: int
     log_bytes: int
+    files: tuple[str, ...] | None = None
 
 
 def fetch_runs(store: Store, key: str, folder: Path) -> list[Path]:
     """Bring every run in a cluster's ``store`` to ``folder``, under free numbers.
 
     A run that was fetched before comes to its old place, unless it has been gone on with there.
+    What people added to it stays: its tags, and files that the cluster never had.
 
     Args:
         store: the cluster's.
@@ -92,20 +101,24 @@ def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
     aside = folder / f".{key}-{run_id}"
     shutil.rmtree(aside, ignore_errors=True)
     download_run(store, run_id, aside)
-    origin = Origin(cluster=key, run_id=run_id, log_bytes=_log_bytes(aside))
+    origin = Origin(
+        cluster=key, run_id=run_id, log_bytes=_log_bytes(aside), files=tuple(_files(aside))
+    )
     (aside / ORIGIN).write_bytes(msgspec.json.encode(origin))
     _change_config(aside, _AT_HOME)
-    place = _place(origin, folder)
-    if place is None:
+    found = _place(origin, folder)
+    if found is None:
         place = _free(folder)
     else:
+        place, earlier = found
+        _keep_added(place, earlier, aside)
         shutil.rmtree(place)
     aside.rename(place)
     return place
 
 
-def _place(origin: Origin, folder: Path) -> Path | None:
-    """Where this run came to before; None: nowhere, or it was gone on with there."""
+def _place(origin: Origin, folder: Path) -> tuple[Path, Origin] | None:
+    """Where this run came to before, and how; None: nowhere, or it was gone on with there."""
     for path in sorted(folder.glob(f"*/{ORIGIN}")):
         try:
             earlier = msgspec.json.decode(path.read_bytes(), type=Origin)
@@ -114,21 +127,48 @@ def _place(origin: Origin, folder: Path) -> Path | None:
         is_same = (earlier.cluster, earlier.run_id) == (origin.cluster, origin.run_id)
         is_run = path.parent.name.isdecimal()  # and not one that comes just now
         if is_same and is_run and _log_bytes(path.parent) == earlier.log_bytes:
-            return path.parent
+            return path.parent, earlier
     return None
 
 
+def _keep_added(place: Path, earlier: Origin, aside: Path) -> None:
+    """Copy to ``aside`` what people added to ``place``: tags, and files that never came."""
+    for name in _files(place):
+        came = name.startswith(_CHANGING) if earlier.files is None else name in earlier.files
+        is_new = name == ORIGIN or (aside / name).exists()
+        if name == _TAGS or not (came or is_new):
+            (aside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(place / name, aside / name, follow_symlinks=False)
+
+
+def _files(directory: Path) -> Iterator[str]:
+    for folder, inner, names in os.walk(directory):
+        links = [name for name in inner if Path(folder, name).is_symlink()]
+        for name in [*names, *links]:
+            yield Path(folder, name).relative_to(directory).as_posix()
+
+
 def _free(folder: Path) -> Path:
-    """An empty directory under the next number, claimed by making it."""
+    """An empty directory under the next number, claimed by making it. None is given twice, even
+    if its run was removed: see `tracking.run_numbers`, whose file this is.
+    """
+    last = folder / _LAST_NUMBER
+    try:
+        given = int(last.read_text())
+    except (OSError, ValueError):
+        given = 0
     numbers = (int(name) for name in os.listdir(folder) if name.isdecimal())  # noqa: PTH208
-    number = max(numbers, default=0) + 1
+    number = max(given, *numbers, 0) + 1
     while True:
         try:
             (folder / str(number)).mkdir()
         except FileExistsError:
             number += 1
         else:
-            return folder / str(number)
+            break
+    with suppress(OSError):
+        last.write_text(f"{number}\n")
+    return folder / str(number)
 
 
 def _log_bytes(directory: Path) -> int:

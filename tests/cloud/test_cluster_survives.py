@@ -110,7 +110,7 @@ def test_a_cluster_whose_budget_is_spent_ends_itself_with_its_run_kept(user: Aws
     assert user.stored("short", "ended.json")["why"] == "budget"
     cloud.wait_for(lambda: not cloud.running, "the machines' end", PATIENCE_S)
     user.types("manage", "fetch", "short", "--runs_dir=home")
-    (run,) = (user.folder / "home").iterdir()
+    (run,) = (path for path in (user.folder / "home").iterdir() if path.name.isdecimal())
     assert list((run / "journal").glob("snapshot-*"))
     user.types("manage", "kill", "short", "--yes")
     assert not left_of(cloud.moto, "short")

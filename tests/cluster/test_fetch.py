@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from cluster.fetch import fetch_runs, include_from, included
 from cluster.machine.run_files import RunUploader
 from cluster.store import FolderStore
 from errors import ResourceExhausted
+from tracking.run_numbers import new_directory
 
 KEY = "oak-12345678"
 
@@ -46,7 +48,7 @@ def test_a_run_comes_under_the_next_number_and_forgets_the_clusters_redis(
     assert (runs / "8" / "journal" / "log").read_bytes() == b"records"
     config = json.loads((runs / "8" / "config.json").read_text())
     assert (config["lr"], config["redis_url"], config["workers"]) == (0.1, None, "auto")
-    assert not list(runs.glob(".*"))
+    assert list(runs.glob(".*")) == [runs / ".last_number"]
 
 
 def test_it_comes_to_the_same_place_again_with_what_is_new(
@@ -58,6 +60,51 @@ def test_it_comes_to_the_same_place_again_with_what_is_new(
     assert fetch_runs(store, KEY, runs) == [runs / "1"]
     assert (runs / "1" / "journal" / "log").read_bytes() == b"records and more"
     assert fetch_runs(store, "elm-12345678", runs) == [runs / "2"]
+
+
+def test_what_people_added_to_it_stays_and_what_the_cluster_dropped_goes(
+    store: FolderStore, runs: Path, there: Path
+) -> None:
+    (there / "tags.json").write_text('["of the cluster"]')
+    carrier = RunUploader(store, there)
+    carrier.upload()
+    (run,) = fetch_runs(store, KEY, runs)
+    (run / "tags.json").write_text('["baseline"]')
+    (run / "videos").mkdir()
+    (run / "videos" / "walk.mp4").write_bytes(b"film")
+    (run / "link").symlink_to("videos")
+    (there / "journal" / "snapshot-000000001").rename(there / "journal" / "snapshot-000000002")
+    carrier.upload()
+    for _ in range(2):
+        assert fetch_runs(store, KEY, runs) == [run]
+        assert (run / "tags.json").read_text() == '["baseline"]'
+        assert (run / "link" / "walk.mp4").read_bytes() == b"film"
+        journal = sorted(path.name for path in (run / "journal").iterdir())
+        assert journal == ["log", "snapshot-000000002"]
+
+
+def test_what_people_added_to_a_run_of_an_older_release_stays_too(
+    store: FolderStore, runs: Path
+) -> None:
+    (run,) = fetch_runs(store, KEY, runs)
+    origin = json.loads((run / "cluster.json").read_text())
+    del origin["files"]
+    (run / "cluster.json").write_text(json.dumps(origin))
+    (run / "walk.mp4").write_bytes(b"film")
+    (run / "journal" / "snapshot-000000000").write_bytes(b"gone there")
+    assert fetch_runs(store, KEY, runs) == [run]
+    assert (run / "walk.mp4").read_bytes() == b"film"
+    assert not (run / "journal" / "snapshot-000000000").exists()
+
+
+def test_a_number_is_not_given_again_when_its_run_was_removed(
+    store: FolderStore, runs: Path
+) -> None:
+    number = new_directory(runs)
+    number.rmdir()
+    assert fetch_runs(store, KEY, runs) == [runs / "2"]
+    shutil.rmtree(runs / "2")
+    assert new_directory(runs) == runs / "3"
 
 
 def test_a_run_that_was_gone_on_with_here_is_not_written_over(
