@@ -10,9 +10,10 @@ import pymongo
 import pytest
 from mongo_compare import unused_port
 from old_mongod import OldMongod
+from pymongo.errors import ServerSelectionTimeoutError
 
 from errors import AccessRefused, ConfigError, EsError, ServiceUnavailable
-from tracking.mongo.connection import PING_S, connected
+from tracking.mongo.connection import PING_S, connected, in_words
 from tracking.mongo.mongod_binary import mongod_binary
 from tracking.mongo.place import MongoPlace, parse_place
 from tracking.mongo.server import MongoServer
@@ -115,3 +116,16 @@ def test_a_name_that_nobody_knows_is_said_to_be_one() -> None:
 
 def test_a_user_without_a_password_is_one_line(place: MongoPlace) -> None:
     assert isinstance(refusal(replace(place, password=None)), ConfigError | ServiceUnavailable)
+
+
+def test_a_file_of_certificates_that_holds_none_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "none.pem").write_text("nothing")
+    error = refusal(parse_place(f"mongodb://host/x?tls=true&tlsCAFile={tmp_path}/none.pem", "test"))
+    assert isinstance(error, ConfigError)
+    assert "MongoDB at host/x cannot be used" in str(error)
+
+
+def test_where_no_attempt_had_ended_it_timed_out() -> None:
+    error = ServerSelectionTimeoutError("No servers found yet, Timeout: 2.0s, Topology: <...>")
+    said = str(in_words(error, parse_place("mongodb://host/x", "test")))
+    assert said.startswith("no MongoDB at host/x (timed out): ")

@@ -123,6 +123,53 @@ def test_what_is_no_url_of_mongodb_is_refused_without_showing_it(url: str) -> No
     assert "\n" not in str(refused.value)
 
 
+def test_a_file_of_certificates_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ES_MONGO_URL", f"mongodb://host/x?tlsCAFile={tmp_path}/none.pem")
+    with pytest.raises(ConfigError, match=r"ES_MONGO_URL names .*none\.pem, which cannot be read"):
+        find_mongo(None)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "tlsCertificateKeyFilePassword=hunter2",
+        "tls=true&TLSCERTIFICATEKEYFILEPASSWORD=hunter2",
+        "tls=true;tlsCertificateKeyFilePassword=hunter2",
+        "authMechanism=MONGODB-AWS&authMechanismProperties=AWS_SESSION_TOKEN:hunter2",
+    ],
+)
+def test_a_secret_option_is_refused_on_a_command_line_and_never_shown(
+    options: str, settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"mongodb://host/x?{options}"
+    with pytest.raises(ConfigError, match=r"everyone on this machine can read") as refused:
+        find_mongo(url)
+    assert "hunter2" not in str(refused.value)
+    with pytest.raises(ConfigError, match="can read on a command line"):
+        find_mongo("mongodb+srv://cluster.example/x?sslPEMPassphrase=hunter2")
+    keep(settings, url)
+    in_file = find_mongo(None)
+    monkeypatch.setenv("ES_MONGO_URL", url)
+    place = find_mongo(None)
+    assert place == in_file
+    assert place is not None
+    assert place.url == url
+    assert "hunter2" not in f"{place} {place!r}"
+
+
+def test_a_token_that_pymongo_does_not_understand_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(
+        "ES_MONGO_URL", "mongodb://host/x?authMechanismProperties=AWS_SESSION_TOKEN:a,hunter2:b"
+    )
+    with pytest.raises(ConfigError, match="is not a URL of MongoDB") as refused:
+        find_mongo(None)
+    assert "hunter2" not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", ["a.b", "a b", "a%2Fb", "$x", "a*b"])
 def test_a_database_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(ConfigError, match="a database that MongoDB cannot have"):

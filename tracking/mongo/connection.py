@@ -58,7 +58,7 @@ def open_client(place: MongoPlace) -> pymongo.MongoClient[Document]:
             retryReads=False,
             retryWrites=False,
         )
-    except (PyMongoError, ValueError) as error:
+    except (PyMongoError, ValueError, OSError) as error:  # OSError: of a file of certificates
         raise in_words(error, place) from None
 
 
@@ -130,7 +130,7 @@ def in_words(error: Exception, place: MongoPlace) -> EsError:
             f"no MongoDB at {place} ({_why_not_reached(reason)}): start it, or correct "
             f"mongo_url or {URL_VARIABLE}"
         )
-    if isinstance(error, ConfigurationError | ValueError):
+    if isinstance(error, ConfigurationError | ValueError | OSError):
         return ConfigError(f"{at} cannot be used ({reason}): expected a URL such as {EXPECTED}")
     return ServiceUnavailable(f"{at} refuses what was asked of it ({reason}): see its log")
 
@@ -144,6 +144,8 @@ def _why_not_reached(reason: str) -> str:
         reason,
         re.IGNORECASE,
     )
+    if found is None and "No servers found yet" in reason:
+        return "timed out"  # on a machine so busy that no single attempt has
     return found[0].lower() if found else reason.partition(" (configured timeouts")[0][:200]
 
 

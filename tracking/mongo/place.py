@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -20,6 +20,13 @@ EXPECTED = "mongodb://USER@HOST:27017/sacred?authSource=admin"
 
 _SCHEMES = ("mongodb", "mongodb+srv")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:/@\s]+)(:\d{1,5})?")
+_SECRET_OPTIONS = {
+    "authmechanismproperties",  # AWS_SESSION_TOKEN among them
+    "proxypassword",
+    "sslpempassphrase",
+    "ssl_pem_passphrase",
+    "tlscertificatekeyfilepassword",
+}
 _OTHERS = 0o077
 _MAX_BYTES = 4096
 
@@ -29,16 +36,17 @@ class MongoPlace:
     """A database of a MongoDB.
 
     Attributes:
-        url: of the server, options included, without a password.
+        url: of the server, options included, without a password. Not to be shown: an option of
+            one that no command line named may be secret.
         database: its name.
         user: ``None`` where nobody has to say who they are.
-        password: never shown, not even by ``repr``.
+        password: never shown.
     """
 
     url: str
     database: str = DEFAULT_DATABASE
     user: str | None = None
-    password: str | None = field(default=None, repr=False)
+    password: str | None = None
 
     @property
     def url_with_password(self) -> str:
@@ -54,6 +62,10 @@ class MongoPlace:
     def __str__(self) -> str:
         """``HOST:PORT/DATABASE``, for people."""
         return f"{urlsplit(self.url).netloc.rpartition('@')[2]}/{self.database}"
+
+    def __repr__(self) -> str:
+        """Without the URL's options, which may be secret."""
+        return f"MongoPlace({self}, user={self.user!r})"
 
 
 def find_mongo(url: str | None) -> MongoPlace | None:
@@ -92,7 +104,8 @@ def find_mongo(url: str | None) -> MongoPlace | None:
 
 
 def refuse_password_in(url: str) -> None:
-    """Refuse a URL of a command line, which every user of the machine can read, with a password.
+    """Refuse a URL of a command line, which every user of the machine can read, with a password
+    or an option that is as good as one.
 
     Raises:
         ConfigError: it has one, or cannot be read.
@@ -100,6 +113,12 @@ def refuse_password_in(url: str) -> None:
     if url == OFF:
         return
     place = parse_place(url, "mongo_url")
+    if secret := _secret_options(place.url):
+        raise ConfigError(
+            f"mongo_url for {place} came with {' and '.join(secret)}, which everyone on this "
+            f"machine can read on a command line: put the whole URL into {URL_VARIABLE}, or into "
+            f"{url_file()} with mode 0600"
+        )
     if place.password is not None:
         raise ConfigError(
             f"mongo_url={place.url} came with a password, which everyone on this machine can read "
@@ -141,7 +160,7 @@ def parse_place(url: str, origin: str) -> MongoPlace:
     shown = SplitResult(
         parts.scheme, f"{user}@{hosts}" if user else hosts, parts.path, parts.query, ""
     )
-    _check_options(shown.geturl(), refusal)
+    _check_options(shown.geturl(), origin, refusal)
     return MongoPlace(
         shown.geturl(),
         database,
@@ -157,7 +176,7 @@ def url_file() -> Path:
     return base / "walking-es" / "mongo-url"
 
 
-def _check_options(url: str, refusal: ConfigError) -> None:
+def _check_options(url: str, origin: str, refusal: ConfigError) -> None:
     if url.startswith("mongodb+srv:"):
         return  # reading it would ask a name server; whoever connects does
     # pymongo takes a tenth of a second to load, and most commands have no MongoDB.
@@ -166,9 +185,23 @@ def _check_options(url: str, refusal: ConfigError) -> None:
 
     try:
         parse_uri(url, validate=True, warn=False)
+    except OSError as error:  # of a file of certificates
+        raise ConfigError(
+            f"{origin} names {error.filename}, which cannot be read ({error.strerror}): name "
+            "another file, or leave the option out"
+        ) from None
     except (PyMongoError, ValueError) as error:
+        if _secret_options(url):
+            raise refusal from None  # pymongo may repeat what it did not understand
         reason = " ".join(str(error).split())
         raise ConfigError(f"{refusal} ({reason})") from None
+
+
+def _secret_options(url: str) -> list[str]:
+    """Names of those options of ``url`` whose values nobody else may read."""
+    options = re.split("[&;]", urlsplit(url).query)
+    names = [unquote(option.partition("=")[0]) for option in options]
+    return [name for name in names if name.casefold() in _SECRET_OPTIONS]
 
 
 def _password_of(place: MongoPlace) -> str | None:
