@@ -181,6 +181,13 @@ def test_an_unknown_run_names_the_nearest_and_where_it_was_looked_for(
         open_run(12, runs_dir, place)
 
 
+def test_a_number_that_mongodb_cannot_hold_is_unknown(
+    kept: Path, place: MongoPlace, runs_dir: Path
+) -> None:
+    with pytest.raises(ConfigError, match=rf"no run {2**63} in .* the nearest are 1"):
+        open_run(2**63, runs_dir, place)
+
+
 def test_an_empty_database_is_asked_about(place: MongoPlace, runs_dir: Path) -> None:
     with pytest.raises(ConfigError, match=r"no runs of ours: is it the right database\?"):
         open_run(1, runs_dir, place)

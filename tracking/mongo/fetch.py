@@ -22,6 +22,7 @@ MANIFEST = ".fetched.json"
 
 Document = dict[str, Any]
 
+_MAX_NUMBER = 2**63 - 1  # of BSON
 _ATTEMPTS = 20
 _PAUSE_S = 0.25
 
@@ -52,7 +53,7 @@ def find_run(database: Database[Document], run_id: str, runs_dir: Path) -> Found
     fields = {"_id": 1, "status": 1, "heartbeat": 1, OURS: 1}
     if is_uid(run_id):
         return _found(runs.find_one({UID: run_id}, fields))
-    if not run_id.isdecimal():
+    if not run_id.isdecimal() or int(run_id) > _MAX_NUMBER:
         return None
     here = {
         f"{OURS}.number": int(run_id),
