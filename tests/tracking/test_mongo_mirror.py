@@ -23,7 +23,6 @@ from tracking.mongo.connection import connected
 from tracking.mongo.metric_points import MetricPoints, metric_id
 from tracking.mongo.mirror import Mirror
 from tracking.mongo.place import MongoPlace
-from tracking.tags import write_tags
 
 Mongo = Database[dict[str, Any]]
 
@@ -199,20 +198,6 @@ def test_a_document_that_somebody_removed_meanwhile_is_made_again(
         database[name].delete_many({})
     assert mirror.carry().is_first
     assert_same_run(database, directory)
-
-
-def test_tags_of_a_run_are_shown_and_what_people_wrote_in_omniboard_stays(
-    database: Mongo, directory: Path
-) -> None:
-    Mirror(database, directory).carry()
-    notes = {"omniboard": {"tags": ["good"], "notes": {"text": "look"}}}
-    database["runs"].update_one({"_id": 1}, {"$set": notes})
-    write_tags(directory, ["paper", "good"])
-    Mirror(database, directory).carry()
-    assert document_of(database, directory)["omniboard"] == {
-        "tags": ["good", "paper"],
-        "notes": {"text": "look"},
-    }
 
 
 def test_runs_of_several_heads_never_get_one_number(

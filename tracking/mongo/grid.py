@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from bson import Binary, ObjectId
 from pymongo import ASCENDING, DeleteMany, ReplaceOne
@@ -144,12 +144,12 @@ class Grid:
         return {int(chunk["n"]): bytes(chunk.get("digest", b"")) for chunk in found}
 
     def _write(
-        self, identity: ObjectId, file: Any, digests: list[bytes], there: dict[int, bytes]
+        self, identity: ObjectId, file: IO[bytes], digests: list[bytes], there: dict[int, bytes]
     ) -> tuple[int, int]:
         """Read to the end from where ``file`` stands; ``digests`` grows. Size and bytes sent."""
         size, travelled = len(digests) * CHUNK_BYTES, 0
         batch: list[ReplaceOne[Document] | DeleteMany] = []
-        while data := file.read(CHUNK_BYTES):
+        for data in _chunks_in(file):
             digest, number = digest_of_chunk(data), len(digests)
             digests.append(digest)
             size += len(data)
@@ -198,6 +198,14 @@ def stored_chunks(database: Database[Document], identity: ObjectId) -> Iterator[
     found = database[_CHUNKS].find({"files_id": identity}).sort("n", ASCENDING)
     for chunk in found:
         yield bytes(chunk["data"])
+
+
+def _chunks_in(file: IO[bytes]) -> Iterator[bytes]:
+    """All full but the last: what comes after a short one was written meanwhile."""
+    while data := file.read(CHUNK_BYTES):
+        yield data
+        if len(data) < CHUNK_BYTES:
+            return
 
 
 def _kept_chunks(before: _Carried | None, mark: _Mark) -> int:

@@ -13,7 +13,7 @@ from pymongo.errors import DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 
 from tracking import metric_log
-from tracking.mongo.documents import UID, RunFacts, is_artifact, read_facts, run_document
+from tracking.mongo.documents import OURS, UID, RunFacts, is_artifact, read_facts, run_document
 from tracking.mongo.grid import Grid, ensure_indexes, file_id
 from tracking.mongo.metric_points import MAX_POINTS, MetricPoints
 from tracking.tags import read_tags
@@ -103,9 +103,7 @@ class Mirror:
         change: Document = {"$set": fields}
         if absent:
             change["$unset"] = dict.fromkeys(absent, "")
-        if tags := read_tags(self._directory):
-            # Where Omniboard keeps what people write there: theirs stay.
-            change["$addToSet"] = {"omniboard.tags": {"$each": list(tags)}}
+        change |= self._tag(fields, number)
         # When it is on the server's disk, so is all before it: a server that is killed forgets
         # nothing that it is believed to have.
         durable = self._database["runs"].with_options(write_concern=WriteConcern(j=True))
@@ -115,6 +113,19 @@ class Mirror:
             if not name.startswith(JOURNAL) or (with_journal and is_resumable):
                 grid.drop(name)
         return Mirrored(number, is_first, len(names), num_bytes, len(points.ids()))
+
+    def _tag(self, fields: Document, number: int) -> Document:
+        """What else the update must do that the run has its tags where Omniboard keeps what people
+        write there: theirs stay. Those that we told of before and are gone go at once, while the
+        document still says which they were.
+        """
+        tags = read_tags(self._directory)
+        before = self._database["runs"].find_one({"_id": number}, {f"{OURS}.tags": 1}) or {}
+        if gone := sorted(set(before.get(OURS, {}).get("tags", ())) - set(tags)):
+            pull = {"$pull": {"omniboard.tags": {"$in": gone}}}
+            self._database["runs"].update_one({"_id": number}, pull)
+        fields[OURS]["tags"] = list(tags)
+        return {"$addToSet": {"omniboard.tags": {"$each": list(tags)}}} if tags else {}
 
     def _claim(self, facts: RunFacts) -> tuple[int, bool]:
         """The run's number in MongoDB, and whether it was given just now."""
