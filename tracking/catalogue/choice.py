@@ -26,6 +26,17 @@ _ORDERED: Mapping[str, Callable[[Any, Any], bool]] = {
 _MISSING = object()
 
 
+class _Yaml(yaml.SafeLoader):  # type: ignore[misc]  # yaml has no types
+    """To which ``1e-3`` is a number: YAML 1.1 wants a dot and a sign, and takes it for text."""
+
+
+_Yaml.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
 class Listed(Protocol):
     """A run in a list, from wherever it is."""
 
@@ -87,7 +98,7 @@ def parse_condition(text: str) -> Condition:
         raise ConfigError(f"--where {text!r} is no condition: {expected}")
     name, sign, given = match.groups()
     try:
-        value = yaml.safe_load(given)
+        value = yaml.load(given, _Yaml)
     except yaml.YAMLError:
         value = given
     if given in ("None", ""):
