@@ -9,7 +9,7 @@ from pathlib import Path
 from errors import ConfigError, EsError, RunLocked
 from tracking.identity import uid_of
 from tracking.mongo.connection import connected
-from tracking.mongo.fetch import MANIFEST, Found, fetch, find_run, numbers
+from tracking.mongo.fetch import MANIFEST, Found, alone_with, fetch, find_run, numbers
 from tracking.mongo.place import MongoPlace
 from tracking.run_numbers import directory_at
 
@@ -42,10 +42,7 @@ def brought_home(run_id: str, runs_dir: Path, place: MongoPlace, looked: str) ->
     Raises:
         EsError: as `fetched_run`; also where the run goes on somewhere else.
     """
-    path, found = _fetched(run_id, runs_dir, place, looked, is_resumed=True)
-    if path.parent != runs_dir:
-        (path / MANIFEST).unlink(missing_ok=True)
-        path = path.rename(directory_at(runs_dir, found.local_number or found.number))
+    path, _ = _fetched(run_id, runs_dir, place, looked, is_resumed=True)
     return int(path.name), path
 
 
@@ -74,16 +71,27 @@ def _fetched(
                     f"in MongoDB at {place} another program recorded run {run_id}: it has no "
                     "parameters of ours"
                 )
+            path = runs_dir / FOLDER / found.uid
             here = local_run(found.uid, runs_dir)
             if here is not None:
                 return here, found
-            if is_resumed:
-                _refuse_what_goes_on(found, place)
-            path = runs_dir / FOLDER / found.uid
-            fetch(database, found.uid, path, with_journal=is_resumed)
-            return path, found
+            with alone_with(path):
+                # Another may have brought it home while we waited.
+                here = local_run(found.uid, runs_dir)
+                if here is not None:
+                    return here, found
+                if is_resumed:
+                    _refuse_what_goes_on(found, place)
+                fetch(database, found.uid, path, with_journal=is_resumed)
+                return (_home(path, runs_dir, found) if is_resumed else path), found
     except EsError as error:
         raise type(error)(f"{looked}; {error}") from None
+
+
+def _home(path: Path, runs_dir: Path, found: Found) -> Path:
+    """What was fetched to ``path`` as a run of ``runs_dir``."""
+    (path / MANIFEST).unlink(missing_ok=True)
+    return path.rename(directory_at(runs_dir, found.local_number or found.number))
 
 
 def _refuse_what_goes_on(found: Found, place: MongoPlace) -> None:

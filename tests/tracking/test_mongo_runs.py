@@ -181,6 +181,14 @@ def test_an_unknown_run_names_the_nearest_and_where_it_was_looked_for(
         open_run(12, runs_dir, place)
 
 
+def test_a_uid_that_leads_elsewhere_is_no_run_of_ours(
+    kept: Path, place: MongoPlace, database: Mongo, runs_dir: Path
+) -> None:
+    database["runs"].update_one({"_id": 1}, {"$set": {"walking_es.uid": "../../evil"}})
+    with pytest.raises(ConfigError, match="another program recorded run 1"):
+        open_run(1, runs_dir, place)
+
+
 def test_a_number_that_mongodb_cannot_hold_is_unknown(
     kept: Path, place: MongoPlace, runs_dir: Path
 ) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -71,10 +75,30 @@ def numbers(database: Database[Document]) -> list[int]:
     return [int(document["_id"]) for document in found]
 
 
+@contextmanager
+def alone_with(directory: Path) -> Iterator[None]:
+    """Wait until nobody else fetches to ``directory``, and keep others waiting within.
+
+    Raises:
+        RunError: the folder above it cannot be written.
+    """
+    try:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        lock = os.open(directory.parent / f".{directory.name}.lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise _not_written(directory, error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
 def fetch(
     database: Database[Document], uid: str, directory: Path, *, with_journal: bool = False
 ) -> None:
-    """Make ``directory`` what MongoDB has of run ``uid``. The run may go on meanwhile.
+    """Make ``directory`` what MongoDB has of run ``uid``, within `alone_with` it. The run may go on
+    meanwhile.
 
     Files that are here already and have not changed there do not travel.
 
@@ -91,6 +115,8 @@ def fetch(
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
+        for left in directory.rglob(".*.new"):  # by one that was killed
+            left.unlink(missing_ok=True)
         manifest = _read_manifest(directory)
         for _ in range(_ATTEMPTS):
             changed = _fetch_once(database, uid, directory, manifest, with_journal=with_journal)
@@ -99,9 +125,7 @@ def fetch(
                 return
             time.sleep(_PAUSE_S)
     except OSError as error:
-        raise RunError(
-            f"{directory} cannot be written ({error.strerror or error}): give a runs_dir that can"
-        ) from None
+        raise _not_written(directory, error) from None
     raise ServiceUnavailable(
         f"{changed[0]} of run {uid} changes faster than it can be read, or is damaged in MongoDB: "
         "try again; if it stays, `python -m tracking.sync RUN` where the run's files are"
@@ -139,7 +163,7 @@ def _fetch_once(
 
 def _fetch_file(database: Database[Document], document: Document, path: Path) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     digests = []
     try:
         with beside.open("wb") as file:
@@ -152,6 +176,12 @@ def _fetch_file(database: Database[Document], document: Document, path: Path) ->
         return True
     finally:
         beside.unlink(missing_ok=True)
+
+
+def _not_written(directory: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{directory} cannot be written ({error.strerror or error}): give a runs_dir that can"
+    )
 
 
 def _checked(name: str) -> str:
@@ -171,8 +201,13 @@ def _found(document: Document | None) -> Found | None:
         return None
     ours = document.get(OURS) or {}
     beat = document.get("heartbeat") if document.get("status") == "RUNNING" else None
+    uid = str(ours.get("uid"))  # which becomes a path
     return Found(
-        int(document["_id"]), ours.get("uid"), ours.get("number"), str(ours.get("host")), beat
+        int(document["_id"]),
+        uid if is_uid(uid) else None,
+        ours.get("number"),
+        str(ours.get("host")),
+        beat,
     )
 
 
@@ -185,6 +220,11 @@ def _read_manifest(directory: Path) -> dict[str, str]:
 
 
 def _write_manifest(directory: Path, manifest: dict[str, str]) -> None:
-    beside = directory / f"{MANIFEST}.new"
+    beside = _beside(directory / MANIFEST)
     beside.write_text(json.dumps(manifest))
     beside.replace(directory / MANIFEST)
+
+
+def _beside(path: Path) -> Path:
+    """Of this process alone, should somebody have removed the lock."""
+    return path.with_name(f".{path.name}.{os.getpid()}.new")
