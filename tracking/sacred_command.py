@@ -136,7 +136,7 @@ def _prepare(
         raise ConfigError(f"cannot read the settings `{shlex.join(line.words)}`: {error}") from None
     given = check_settings(experiment, updates, named_configs)
     resume = given.get("resume")
-    config = given if resume is None else _resumed(experiment, given, mongo)
+    config, place = (given, None) if resume is None else _resumed(experiment, given, mongo)
     experiment.logger = quiet_logger(str(experiment.path))  # type: ignore[assignment]
     try:
         run: Run = experiment._create_run(
@@ -158,17 +158,21 @@ def _prepare(
         if check is not None:
             check(run.config)
         runs_dir = Path(run.config["runs_dir"])
-        again = None if resume is None else open_run_to_resume(resume, runs_dir, mongo(run.config))
+        again = None if resume is None else open_run_to_resume(resume, runs_dir, place)
         resumed_id = None if again is None else again.run_id
         run.observers.append(RunDirectoryObserver(runs_dir, resumed_id, hold))
     return run
 
 
-def _resumed(experiment: Experiment, given: Mapping[str, Any], mongo: FindMongo) -> dict[str, Any]:
+def _resumed(
+    experiment: Experiment, given: Mapping[str, Any], mongo: FindMongo
+) -> tuple[dict[str, Any], MongoPlace | None]:
+    """The config of the run to resume, and the MongoDB in which it was looked for."""
     defaults = default_config(experiment)
     runs_dir = Path(given.get("runs_dir", defaults["runs_dir"]))
-    stored = open_run(given["resume"], runs_dir, mongo({**defaults, **given}))
-    return resumed_config(stored.config, given, defaults)
+    place = mongo({**defaults, **given})
+    stored = open_run(given["resume"], runs_dir, place)
+    return resumed_config(stored.config, given, defaults), place
 
 
 def _run_id(run: Run) -> int:
