@@ -120,9 +120,7 @@ def list_runs(
     if there:
         check_names(wanted, {name for run in there for name in run.config} | set(defaults()))
     kept = chosen(there, conditions=wanted, statuses=statuses, tags=tags)
-    summaries = [run.summary for run in in_order(kept, sort)]
-    if limit is not None:
-        summaries = summaries[:limit] if sort.startswith("-") else summaries[-limit:]
+    summaries = [run.summary for run in in_order(kept, sort, limit)]
     if is_json:
         click.echo(msgspec.json.format(msgspec.json.encode(summaries), indent=1).decode())
     elif summaries:

@@ -139,6 +139,12 @@ def test_conditions_add_up_and_the_order_is_any_columns(runs_dir: Path) -> None:
     assert listed(runs_dir, "--sort=best") == [2, 12, 1]
     assert listed(runs_dir, "--sort=-id", "--limit=2") == [12, 2]
     assert listed(runs_dir, "--limit=2") == [2, 12]
+    assert listed(runs_dir, "--sort=best", "--limit=1") == [12], "and displaces none that has one"
+    assert listed(runs_dir, "--sort=best", "--limit=2") == [2, 12]
+    assert listed(runs_dir, "--sort=-best", "--limit=2") == [2, 12]
+    assert listed(runs_dir, "--sort=best", "--limit=3") == [2, 12, 1]
+    (runs_dir / "2" / "metrics.jsonl").unlink()
+    assert listed(runs_dir, "--sort=best", "--limit=2") == [12, 1]
 
 
 def test_tags_are_kept_with_the_run_and_find_it_again(runs_dir: Path) -> None:
@@ -315,6 +321,28 @@ def test_a_long_run_is_summed_up_from_its_end(runs_dir: Path) -> None:
     started_s = time.process_time()
     assert ListedRun(path.parent).summary.generations == 50_000
     assert time.process_time() - started_s < 1
+
+
+@pytest.mark.parametrize("padding", [0, 200_000])
+@pytest.mark.parametrize("num_rows", [1, 100, 5_000])
+def test_the_last_validation_is_found_however_far_back(
+    runs_dir: Path, num_rows: int, padding: int
+) -> None:
+    path = runs_dir / "12" / "metrics.jsonl"
+    row = json.loads(path.read_text().splitlines()[0])
+    assert "fitness/current" not in row["metrics"]
+    with path.open("a") as file:
+        for number in range(3, 3 + num_rows):
+            file.write(json.dumps(row | {"generation": number}) + "\n")
+        if padding:
+            file.write(json.dumps(row | {"generation": 3 + num_rows, "more": "x" * padding}) + "\n")
+        file.write('{"generation": 9, "metrics": {"fitness/current": 5')
+    summary = ListedRun(path.parent).summary
+    assert summary.generations == 3 + num_rows + bool(padding)
+    assert (
+        summary.current
+        == json.loads(path.read_text().splitlines()[1])["metrics"]["fitness/current"]
+    )
 
 
 @pytest.mark.parametrize("columns", [50, 80, 140])

@@ -147,9 +147,14 @@ def chosen(
     ]
 
 
-def in_order(runs: Iterable[_Run], by: str) -> list[_Run]:
+def in_order(runs: Iterable[_Run], by: str, limit: int | None = None) -> list[_Run]:
     """``runs`` by one of `SORTS`, from the greatest with a ``-`` before it; those without a value
     come last.
+
+    Args:
+        runs: in any order.
+        by: which.
+        limit: at most so many, the greatest; None: all.
 
     Raises:
         ConfigError: there is no such order.
@@ -164,7 +169,11 @@ def in_order(runs: Iterable[_Run], by: str) -> list[_Run]:
     runs = list(runs)
     valued = [run for run in runs if _has_value(key(run))]
     valued.sort(key=key, reverse=is_reversed)
-    return valued + [run for run in runs if not _has_value(key(run))]
+    others = [run for run in runs if not _has_value(key(run))]
+    if limit is not None:
+        valued = valued[:limit] if is_reversed else valued[-limit:]
+        others = others[: limit - len(valued)]
+    return valued + others
 
 
 def named_runs(names: Sequence[str], runs_dir: Path) -> list[ListedRun]:

@@ -22,6 +22,7 @@ from tracking.tags import read_tags
 
 STATUSES = ("running", "completed", "interrupted", "failed", "killed", "damaged")
 _TAIL_BYTES = 2**16
+_BLOCK_BYTES = 2**20
 
 
 class RunSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,16 +115,31 @@ class ListedRun:
         )
 
     @cached_property
-    def _last_lines(self) -> list[bytes]:
-        return _tail(self.directory / metric_log.FILE_NAME)
+    def _end(self) -> tuple[bytes, int]:
+        return _lines_before(self._metrics, None, _TAIL_BYTES)
 
-    def _rows_backwards(self) -> Iterator[Row]:
-        """The last generations; each is parsed when it is asked for, which is most of the work."""
-        rows = (metric_log.parse(line) for line in reversed(self._last_lines))
+    @property
+    def _metrics(self) -> Path:
+        return self.directory / metric_log.FILE_NAME
+
+    def _lines_backwards(self, wanted: bytes) -> Iterator[bytes]:
+        lines, start = self._end
+        while True:
+            if wanted in lines:  # or there is no need to look at each
+                yield from (line for line in reversed(lines.split(b"\n")) if wanted in line)
+            if not start:
+                return
+            lines, start = _lines_before(self._metrics, start, _BLOCK_BYTES)
+
+    def _rows_backwards(self, naming: str = "") -> Iterator[Row]:
+        """The last generations that have this in their line, however far back; each is parsed when
+        it is asked for, which is most of the work.
+        """
+        rows = (metric_log.parse(line) for line in self._lines_backwards(naming.encode()))
         return (row for row in rows if row is not None)
 
     def _latest(self, name: str) -> float | None:
-        for row in self._rows_backwards():
+        for row in self._rows_backwards(f'"{name}":'):
             value = row.metrics.get(name)
             if value is not None and value == value:
                 return value
@@ -151,17 +167,27 @@ def size_of(directory: Path) -> int:
     return total
 
 
-def _tail(path: Path) -> list[bytes]:
-    """Whole lines at the end of a file."""
+def _lines_before(path: Path, end: int | None, num_bytes: int) -> tuple[bytes, int]:
+    """Whole lines of a file, about ``num_bytes`` of them, and where they begin, 0 at last.
+
+    Args:
+        path: the file.
+        end: where they end, the beginning of another line; None: as the file does.
+        num_bytes: at least that many, less a line.
+    """
     try:
         with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            start = max(0, size - _TAIL_BYTES)
-            file.seek(start)
-            lines = file.read().split(b"\n")
+            end = file.seek(0, os.SEEK_END) if end is None else end
+            while True:
+                start = max(0, end - num_bytes)
+                file.seek(start)
+                lines = file.read(end - start)
+                cut = lines.find(b"\n", 0, -1) + 1 if start else 0
+                if cut or not start:
+                    return lines[cut:], start + cut
+                num_bytes *= 2
     except OSError:
-        return []
-    return lines[1 if start else 0 :]
+        return b"", 0
 
 
 def config_name(entry: Mapping[str, Any]) -> str:
