@@ -299,3 +299,13 @@ def test_a_real_run_is_reported(tmp_path: Path, options: list[str]) -> None:
     assert "Timeline by worker" in page.text
     assert "updating: the search learns" in page.text
     assert "all of its generations" not in page.text
+
+
+def test_each_picture_of_the_documentation_says_how_it_was_taken() -> None:
+    text = (ROOT / "docs" / "report.md").read_text()
+    taken = dict(re.findall(r"--screenshot=(\S+) --window-size=(\d+,\d+) ", text))
+    sizes = {}
+    for name in re.findall(r"\]\((\S+\.png)\)", text):
+        header = (ROOT / "docs" / name).read_bytes()[:24]
+        sizes[name] = f"{int.from_bytes(header[16:20])},{int.from_bytes(header[20:])}"
+    assert taken == sizes
