@@ -66,7 +66,7 @@ def subjects_of(run_id: str, runs_dir: Path, whiches: Sequence[Which]) -> list[S
     Raises:
         ConfigError: there is no such run, or one of them was not kept.
     """
-    run = open_run(run_id, runs_dir, find_mongo(None))
+    run = open_run(run_id, runs_dir, find_mongo)
     config = parse_config(run.config)
     policy = config.policy_spec
     subjects = []

@@ -11,7 +11,7 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import ConfigError, EsError
+from errors import ConfigError, EsError, in_options
 from tracking.mongo.place import find_mongo
 from tracking.store import StoredRun, open_run
 
@@ -138,11 +138,10 @@ def _draw_stage(axes: Any, metrics: Series, *, has_legend: bool) -> None:
 def main(run_ids: Sequence[str], out: Path, runs_dir: Path, against: str) -> None:
     """Draw the learning curve of RUN_IDS: of one, or of several that follow on each other."""
     try:
-        mongo = find_mongo(None)
-        runs = [open_run(run_id, runs_dir, mongo) for run_id in run_ids]
+        runs = [open_run(run_id, runs_dir, find_mongo) for run_id in run_ids]
         learning_curve_png(runs, out, against=against)
     except EsError as error:
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {in_options(error)}", err=True)
         sys.exit(error.exit_code)
 
 

@@ -47,8 +47,7 @@ def main(
     """Make a page of RUN_IDS that needs no other file: of one, or of several side by side."""
     try:
         now_s = time.time()
-        mongo = find_mongo(None)
-        runs = [open_run(run_id, runs_dir, mongo) for run_id in dict.fromkeys(run_ids)]
+        runs = [open_run(run_id, runs_dir, find_mongo) for run_id in dict.fromkeys(run_ids)]
         accounts = [read_account(run, now_s) for run in runs]
         films = FilmStore(out, round(video_mb * _MB))
         _write(out, page_html(accounts, defaults=defaults(), films=films))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from env.spec import EnvSpec
-from errors import ConfigError, RunError
+from errors import ConfigError, EsError, RunError
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 from search.timeline import GenerationTimes
@@ -24,6 +24,10 @@ from tracking.identity import is_uid
 from tracking.mongo.place import MongoPlace
 
 S = TypeVar("S", EnvSpec, PolicySpec)
+
+Mongo = MongoPlace | Callable[[], MongoPlace | None] | None
+"""A MongoDB, or what finds it, asked only when a run is not in the files; ``None``: there is none.
+"""
 
 _MOST_NAMED = 20
 
@@ -168,7 +172,7 @@ class StoredRun:
             ) from None
 
 
-def open_run(run_id: str | int, runs_dir: Path, mongo: MongoPlace | None = None) -> StoredRun:
+def open_run(run_id: str | int, runs_dir: Path, mongo: Mongo = None) -> StoredRun:
     """The run with that id, from its files, else from MongoDB.
 
     Args:
@@ -185,9 +189,7 @@ def open_run(run_id: str | int, runs_dir: Path, mongo: MongoPlace | None = None)
     return _opened(str(run_id), runs_dir, mongo, is_resumed=False)
 
 
-def open_run_to_resume(
-    run_id: str | int, runs_dir: Path, mongo: MongoPlace | None = None
-) -> StoredRun:
+def open_run_to_resume(run_id: str | int, runs_dir: Path, mongo: Mongo = None) -> StoredRun:
     """As `open_run`, and within ``runs_dir``: what was in MongoDB alone becomes a run of its own
     there, with the number that it had, if that is free.
 
@@ -197,35 +199,50 @@ def open_run_to_resume(
     return _opened(str(run_id), runs_dir, mongo, is_resumed=True)
 
 
-def _opened(
-    run_id: str, runs_dir: Path, mongo: MongoPlace | None, *, is_resumed: bool
-) -> StoredRun:
+def _opened(run_id: str, runs_dir: Path, mongo: Mongo, *, is_resumed: bool) -> StoredRun:
     run = StoredRun(int(run_id), runs_dir / run_id) if run_id.isdecimal() else None
     if run is None or not (run.path / "config.json").is_file():
         run = _run_elsewhere(run_id, runs_dir, mongo, is_resumed=is_resumed)
     if not run.config:
-        instead = "" if mongo is None else "; move its folder away to read what MongoDB has of it"
+        instead = (
+            "; move its folder away to read what MongoDB has of it" if _is_there(mongo) else ""
+        )
         raise RunError(f"{run.path / 'config.json'} is damaged: the run cannot be read{instead}")
     return run
 
 
-def _run_elsewhere(
-    run_id: str, runs_dir: Path, mongo: MongoPlace | None, *, is_resumed: bool
-) -> StoredRun:
+def _run_elsewhere(run_id: str, runs_dir: Path, mongo: Mongo, *, is_resumed: bool) -> StoredRun:
     """A run that ``runs_dir`` has not under the number ``run_id``."""
-    looked = f"no run {run_id} in {runs_dir.absolute()}{_nearest(run_id, runs_dir, mongo)}"
-    if mongo is None and not is_uid(run_id):
-        raise ConfigError(looked)
-    # pymongo takes a tenth of a second to load: only for those who need it.
-    from tracking.fetched_runs import brought_home, fetched_run, local_run
+    if is_uid(run_id):
+        # pymongo takes a tenth of a second to load: only for those who need it.
+        from tracking.fetched_runs import local_run
 
-    here = local_run(run_id, runs_dir) if is_uid(run_id) else None
-    if here is not None:
-        return StoredRun(int(here.name), here)
-    if mongo is None:
+        here = local_run(run_id, runs_dir)
+        if here is not None:
+            return StoredRun(int(here.name), here)
+    looked = f"no run {run_id} in {runs_dir.absolute()}"
+    try:
+        place = _found(mongo)
+    except EsError as error:
+        raise type(error)(f"{looked}{_nearest(run_id, runs_dir, is_all=False)}; {error}") from None
+    looked += _nearest(run_id, runs_dir, is_all=place is None)
+    if place is None:
         raise ConfigError(looked)
+    from tracking.fetched_runs import brought_home, fetched_run
+
     look = brought_home if is_resumed else fetched_run
-    return StoredRun(*look(run_id, runs_dir, mongo, looked))
+    return StoredRun(*look(run_id, runs_dir, place, looked))
+
+
+def _found(mongo: Mongo) -> MongoPlace | None:
+    return mongo if mongo is None or isinstance(mongo, MongoPlace) else mongo()
+
+
+def _is_there(mongo: Mongo) -> bool:
+    try:
+        return _found(mongo) is not None
+    except EsError:
+        return False
 
 
 def run_ids(runs_dir: Path) -> list[int]:
@@ -239,11 +256,12 @@ def run_ids(runs_dir: Path) -> list[int]:
     )
 
 
-def _nearest(run_id: str, runs_dir: Path, mongo: MongoPlace | None) -> str:
+def _nearest(run_id: str, runs_dir: Path, *, is_all: bool) -> str:
+    """What there is instead; ``is_all``: nowhere else was looked."""
     known = run_ids(runs_dir)
     if not known:
         place = "give the folder with runs_dir=FOLDER"
-        return f": there are no runs there; {place}" if mongo is None else ""
+        return f": there are no runs there; {place}" if is_all else ""
     if run_id.isdecimal():
         near = sorted(sorted(known, key=lambda other: abs(other - int(run_id)))[:3])
     else:

@@ -71,3 +71,9 @@ def test_what_cannot_be_drawn_is_one_line(run_once: RunOnce, tmp_path: Path) -> 
         assert done.exit_code == 2
         assert expected in done.output
         assert done.output.count("\n") == 1
+
+
+def test_advice_names_the_option(tmp_path: Path) -> None:
+    words = ["9", "--out", "x.png", "--runs_dir", str(tmp_path / "none")]
+    done = CliRunner().invoke(main, words)
+    assert "give the folder with --runs_dir FOLDER" in done.output

@@ -68,7 +68,7 @@ class MongoPlace:
         return f"MongoPlace({self}, user={self.user!r})"
 
 
-def find_mongo(url: str | None) -> MongoPlace | None:
+def find_mongo(url: str | None = None) -> MongoPlace | None:
     """The place that a command line names, else the environment, else a file; ``None``: nobody
     named one. For the edges only.
 
