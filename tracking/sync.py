@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from errors import ConfigError, EsError
+from errors import ConfigError, EsError, RunError, in_options
 from tracking.mongo.connection import connected
 from tracking.mongo.mirror import Mirror, Mirrored
 from tracking.mongo.place import URL_VARIABLE, MongoPlace, find_mongo, url_file
@@ -25,8 +25,14 @@ def sync_run(place: MongoPlace, directory: Path) -> Mirrored:
     Raises:
         EsError: the directory is damaged, or MongoDB cannot be told.
     """
-    with connected(place) as database:
-        return Mirror(database, directory).carry()
+    try:
+        with connected(place) as database:
+            return Mirror(database, directory).carry()
+    except OSError as error:
+        raise RunError(
+            f"{error.filename or directory} cannot be read ({error.strerror or error}): see who "
+            "may read it"
+        ) from None
 
 
 def told(run_id: int, mirrored: Mirrored, place: MongoPlace) -> str:
@@ -61,12 +67,29 @@ def main(run_ids_: Sequence[str], all_runs: bool, runs_dir: Path, mongo_url: str
         wanted = [str(run_id) for run_id in run_ids(runs_dir)] if all_runs else list(run_ids_)
         if not wanted:
             raise ConfigError("no run is named: expected run ids, or --all")
-        runs = [open_run(run_id, runs_dir) for run_id in wanted]
-        for run in runs:
-            print(told(run.run_id, sync_run(place, run.path), place), flush=True)
+        with connected(place):
+            pass  # a server that is not there is said once, not of each run
+        sys.exit(_sync_each(wanted, runs_dir, place))
     except EsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        sys.exit(_say(error))
+
+
+def _sync_each(wanted: Sequence[str], runs_dir: Path, place: MongoPlace) -> int:
+    """The exit code of the first run that could not be synced; the others are."""
+    exit_code = 0
+    for run_id in wanted:
+        try:
+            run = open_run(run_id, runs_dir)
+            print(told(run.run_id, sync_run(place, run.path), place), flush=True)
+        except EsError as error:
+            code = _say(error)
+            exit_code = exit_code or code
+    return exit_code
+
+
+def _say(error: EsError) -> int:
+    print(f"error: {in_options(error)}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -298,3 +298,49 @@ def test_sync_refuses_in_one_line(
     assert said in output
     assert output.count("\n") == 1
     assert "hunter2" not in output
+
+
+def test_sync_goes_on_after_a_run_that_it_cannot_tell(
+    run_once: RunOnce,
+    place: MongoPlace,
+    database: Mongo,
+    runs_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for seed in range(4):
+        run_once(recorded, seed=seed)
+    (runs_dir / "1" / "config.json").write_text("{")
+    (runs_dir / "3" / "run.json").unlink()
+    code, said = sync(place, monkeypatch, "--all", "--runs_dir", str(runs_dir))
+    assert code == RunError.exit_code
+    assert [line.partition(":")[0] for line in said.splitlines()] == [
+        "error", "run 2", "error", "run 4",
+    ]  # fmt: skip
+    for number in (2, 4):
+        assert_same_run(database, runs_dir / str(number))
+
+
+def test_sync_says_once_that_mongodb_is_away_and_names_its_options(
+    run_once: RunOnce, place: MongoPlace, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(recorded)
+    run_once(recorded)
+    away = f"--mongo_url=mongodb://127.0.0.1:{unused_port()}/x"
+    code, said = sync(place, monkeypatch, "--all", away, "--runs_dir", str(runs_dir))
+    assert (code, said.count("\n")) == (ServiceUnavailable.exit_code, 1)
+    _, said = sync(place, monkeypatch, "1", "--runs_dir", str(runs_dir / "none"))
+    assert "give the folder with --runs_dir FOLDER" in said
+
+
+def test_sync_names_a_file_that_it_may_not_read(
+    run_once: RunOnce, place: MongoPlace, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once(recorded)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", "runs/1/final.mp4")
+
+    monkeypatch.setattr("tracking.mongo.grid.Grid.carry", refused)
+    code, said = sync(place, monkeypatch, "1", "--runs_dir", str(runs_dir))
+    assert (code, said.count("\n")) == (RunError.exit_code, 1)
+    assert said.startswith("error: runs/1/final.mp4 cannot be read (Permission denied)")
