@@ -191,6 +191,7 @@ def test_make_names_every_target() -> None:
         "test",
         "test-chaos",
         "test-cloud",
+        "test-dashboards",
         "lint",
         "doctor",
         "clean",
