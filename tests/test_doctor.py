@@ -188,6 +188,7 @@ def test_make_names_every_target() -> None:
         "help",
         "setup",
         "train",
+        "dashboard",
         "test",
         "test-chaos",
         "test-cloud",
