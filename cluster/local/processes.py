@@ -119,7 +119,7 @@ def end(machines: Mapping[Path, Leader | None], patience_s: float) -> list[int]:
     _await(lambda: not any(leader.is_alive for leader in asked), patience_s)
     _await(lambda: not _of(machines), min(patience_s, _ALONE_S))
     deadline_s = time.monotonic() + _SURELY_DEAD_S
-    while left := _of(machines):
+    while left := _of(machines) or _of_after_a_moment(machines):
         for process in left:
             with contextlib.suppress(psutil.Error):
                 process.kill()
@@ -143,6 +143,12 @@ def _of(machines: Mapping[Path, Leader | None]) -> list[psutil.Process]:
         if (in_group or _machine_of(process) in machines) and birth_of(process.pid) is not None:
             found.append(process)
     return found
+
+
+def _of_after_a_moment(machines: Mapping[Path, Leader | None]) -> list[psutil.Process]:
+    """As `_of`: a program that is just being started carries no mark yet, for an instant."""
+    time.sleep(_LOOK_EVERY_S)
+    return _of(machines)
 
 
 def _has(leader: Leader) -> bool:
