@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,14 @@ import msgspec
 from cluster.machine.run_files import download_run, stored_runs
 from cluster.store import Store
 from errors import ResourceExhausted
+from tracking.run_numbers import new_directory
+from tracking.tags import FILE_NAME as TAGS
 
 ORIGIN = "cluster.json"
 """In a directory that was fetched: where it is from."""
 
 _CONFIG = "config.json"
 _LOG = "journal/log"
-_TAGS = "tags.json"
-_LAST_NUMBER = ".last_number"
 _CHANGING = ("journal/", "checkpoints/")
 """Folders in which files come and go, of a run that came before it was said which files came."""
 _AT_HOME = {"redis_url": None, "workers": "auto"}
@@ -108,7 +107,7 @@ def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
     _change_config(aside, _AT_HOME)
     found = _place(origin, folder)
     if found is None:
-        place = _free(folder)
+        place = new_directory(folder)
     else:
         place, earlier = found
         _keep_added(place, earlier, aside)
@@ -136,7 +135,7 @@ def _keep_added(place: Path, earlier: Origin, aside: Path) -> None:
     for name in _files(place):
         came = name.startswith(_CHANGING) if earlier.files is None else name in earlier.files
         is_new = name == ORIGIN or (aside / name).exists()
-        if name == _TAGS or not (came or is_new):
+        if name == TAGS or not (came or is_new):
             (aside / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(place / name, aside / name, follow_symlinks=False)
 
@@ -146,29 +145,6 @@ def _files(directory: Path) -> Iterator[str]:
         links = [name for name in inner if Path(folder, name).is_symlink()]
         for name in [*names, *links]:
             yield Path(folder, name).relative_to(directory).as_posix()
-
-
-def _free(folder: Path) -> Path:
-    """An empty directory under the next number, claimed by making it. None is given twice, even
-    if its run was removed: see `tracking.run_numbers`, whose file this is.
-    """
-    last = folder / _LAST_NUMBER
-    try:
-        given = int(last.read_text())
-    except (OSError, ValueError):
-        given = 0
-    numbers = (int(name) for name in os.listdir(folder) if name.isdecimal())  # noqa: PTH208
-    number = max(given, *numbers, 0) + 1
-    while True:
-        try:
-            (folder / str(number)).mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            break
-    with suppress(OSError):
-        last.write_text(f"{number}\n")
-    return folder / str(number)
 
 
 def _log_bytes(directory: Path) -> int:

@@ -22,8 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "policy": set(),
     "env": {"policy"},  # an episode is an environment and an actor
-    "cluster": set(),
-    "tracking": {"env.spec", "policy.spec", "policy.statistics", "search.timeline"},
+    # Of a run's directory, what both write there; and how a process ends with its parent.
+    "cluster": {"tracking.cost", "tracking.run_numbers", "tracking.tags", "fleet.parent"},
+    "tracking": {
+        *("env.spec", "policy.spec", "policy.statistics", "search.timeline"),
+        *("fleet.parent", "fleet.security.private_files"),
+    },
     "search": {"env", "policy"},
     "fleet": {"search", "env", "policy"},
     "es": {"search", "fleet", "env", "policy"},

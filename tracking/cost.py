@@ -1,5 +1,5 @@
-"""``cost.json``: what the cluster under a run costs. Its head writes it there every few seconds;
-runs on machines that nobody is paid for have none. See `cluster.machine.cost_file`.
+"""``cost.json`` in a run's directory: what the cluster under it costs. Its head writes it there
+every few seconds; runs on machines that nobody is paid for have none.
 """
 
 from __future__ import annotations
@@ -30,6 +30,13 @@ class Cost(msgspec.Struct, frozen=True):
     def is_used_up(self) -> bool:
         """Whether the budget is spent, if there is one."""
         return self.budget_usd is not None and self.usd >= self.budget_usd
+
+
+def write_cost(directory: Path, cost: Cost) -> None:
+    """Keep ``cost`` in a run's ``directory``, all or nothing. Raises `OSError`."""
+    aside = directory / f".{FILE_NAME}.new"
+    aside.write_bytes(msgspec.json.encode(cost))
+    aside.replace(directory / FILE_NAME)
 
 
 def read_cost(directory: Path) -> Cost | None:

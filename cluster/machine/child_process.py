@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+
+from fleet.parent import dying_with
 
 ROOT = Path(__file__).resolve().parents[2]
 """Where our commands are."""
 
-_PR_SET_PDEATHSIG = 1
 _STEERING = ("ES_REDIS_", "ES_MONGO_", "ES_MIRROR_", "ES_NOTIFY_")
 _ABOUT_THE_MACHINE = "ES_REDIS_SERVER"
 
@@ -47,7 +47,7 @@ class ChildProcess:
             cwd=cwd,
             env={**inherited, "PYTHONUNBUFFERED": "1", **environment},
             stdin=subprocess.DEVNULL,
-            preexec_fn=_dying_with(os.getpid()),
+            preexec_fn=dying_with(os.getpid()),
         )
 
     @property
@@ -82,17 +82,3 @@ def in_words(code: int) -> str:
         with suppress(ValueError):
             return f"was killed by {signal.Signals(-code).name}"
     return f"ended with code {code}"
-
-
-def _dying_with(parent_pid: int) -> Callable[[], None] | None:
-    """Has the kernel end the program when we are killed; elsewhere than on Linux, nobody does."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-
-    def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent_pid:
-            os._exit(1)
-
-    return tie

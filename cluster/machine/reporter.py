@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
-from cluster.machine.cost_file import Cost, write_cost
 from cluster.machine.machine_program import say
 from cluster.machine.platform import Platform
 from cluster.machine.run_files import RunUploader
 from cluster.machine.run_progress import newest_run, progress_of
 from cluster.store import HEAD_KEY, PROGRESS_KEY, HeadAddress
 from errors import EsError
+from tracking.cost import Cost, write_cost
 
 UPLOAD_EVERY_S = 30.0
 PROGRESS_EVERY_S = 10.0

@@ -49,8 +49,13 @@ def write_private(path: Path, text: str) -> None:
     beside.rename(path)
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path, kind: str = "password file", max_bytes: int = _MAX_SECRET_BYTES) -> str:
     """The one line of a file that only its owner may read.
+
+    Args:
+        path: the file's.
+        kind: of file, for people.
+        max_bytes: of the line, its end included.
 
     Raises:
         ConfigError: it cannot be read, others can read it, or it does not hold one line.
@@ -58,21 +63,21 @@ def read_secret(path: Path) -> str:
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno())
-            data = file.read(_MAX_SECRET_BYTES + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise ConfigError(
-            f"password file {path} cannot be read ({error.strerror}): name another, or write it "
+            f"{kind} {path} cannot be read ({error.strerror}): name another, or write it "
             "with mode 0600"
         ) from None
     if found.st_mode & _OTHERS or found.st_uid not in (os.getuid(), 0):
         raise ConfigError(
-            f"password file {path} can be read by others (mode {stat.S_IMODE(found.st_mode):04o}, "
+            f"{kind} {path} can be read by others (mode {stat.S_IMODE(found.st_mode):04o}, "
             f"user {found.st_uid}): expected 0600 and your own; `chmod 600 {path}`"
         )
     lines = data.decode(errors="replace").splitlines()
-    if len(data) > _MAX_SECRET_BYTES or len(lines) != 1 or not lines[0]:
+    if len(data) > max_bytes or len(lines) != 1 or not lines[0]:
         raise ConfigError(
-            f"password file {path} holds {len(lines)} lines, expected one line of at most "
-            f"{_MAX_SECRET_BYTES} bytes: write the password, and nothing else, into it"
+            f"{kind} {path} holds {len(lines)} lines, expected one line of at most "
+            f"{max_bytes} bytes: write that, and nothing else, into it"
         )
     return lines[0]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
 from errors import ConfigError
+from fleet.security.private_files import read_secret
 
 OFF = "off"
 URL_VARIABLE = "ES_MONGO_URL"
@@ -27,7 +27,6 @@ _SECRET_OPTIONS = {
     "ssl_pem_passphrase",
     "tlscertificatekeyfilepassword",
 }
-_OTHERS = 0o077
 _MAX_BYTES = 4096
 
 
@@ -210,7 +209,7 @@ def _password_of(place: MongoPlace) -> str | None:
         return given
     named = os.environ.get(PASSWORD_FILE_VARIABLE)
     if named:
-        return _read_private(Path(named))
+        return read_secret(Path(named))
     text = _in_file()
     kept = parse_place(text, str(url_file())) if text and text != OFF else None
     if kept is None or (kept.user, _server(kept)) != (place.user, _server(place)):
@@ -223,26 +222,5 @@ def _server(place: MongoPlace) -> str:
 
 
 def _in_file() -> str | None:
-    return _read_private(url_file()) if url_file().exists() else None
-
-
-def _read_private(path: Path) -> str:
-    """The one line of a file that only its owner may read."""
-    try:
-        with path.open("rb") as file:
-            found = os.fstat(file.fileno())
-            data = file.read(_MAX_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be read ({error.strerror}): name another file, or write it with mode "
-            "0600"
-        ) from None
-    if found.st_mode & _OTHERS or found.st_uid not in (os.getuid(), 0):
-        raise ConfigError(
-            f"{path} can be read by others (mode {stat.S_IMODE(found.st_mode):04o}, user "
-            f"{found.st_uid}): expected 0600 and your own; `chmod 600 {path}`"
-        )
-    lines = data.decode(errors="replace").splitlines()
-    if len(data) > _MAX_BYTES or len(lines) != 1 or not lines[0].strip():
-        raise ConfigError(f"{path} holds {len(lines)} lines, expected one: the URL or the password")
-    return lines[0].strip()
+    path = url_file()
+    return read_secret(path, "file of MongoDB's URL", _MAX_BYTES) if path.exists() else None

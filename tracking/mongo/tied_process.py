@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
-_PR_SET_PDEATHSIG = 1
+from fleet.parent import dying_with
 
 
 class TiedProcess:
@@ -40,7 +38,7 @@ class TiedProcess:
             env=environment,
             # Ctrl-C is for us: we end it when whoever needs it is done.
             start_new_session=True,
-            preexec_fn=_dying_with(os.getpid()),
+            preexec_fn=dying_with(os.getpid()),
         )
 
     @property
@@ -71,17 +69,3 @@ class TiedProcess:
         if self.poll() is None:
             self._process.kill()
         self._process.wait()
-
-
-def _dying_with(parent_pid: int) -> Callable[[], None] | None:
-    """A ``preexec_fn`` by which Linux's kernel ends the program with us, also at a SIGKILL."""
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-
-    def tie() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-        if os.getppid() != parent_pid:  # we died before the kernel had been told
-            os._exit(1)
-
-    return tie
