@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,12 @@ from pymongo.database import Database
 from recorded_run import recorded
 from tiny_experiment import RunOnce
 
-from tracking.mongo.connection import connected
 from tracking.mongo.mirror import Mirror
 from tracking.mongo.place import PASSWORD_VARIABLE, MongoPlace
 from tracking.runs import main
 from tracking.store import open_run
 
 Mongo = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(place: MongoPlace) -> Iterator[Mongo]:
-    with connected(place) as found:
-        yield found
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +9,13 @@ import gridfs
 import pytest
 from mongo_compare import assert_same_run, document_of
 from pymongo.database import Database
-from recorded_run import CHUNK, recorded, write_journal
-from tiny_experiment import RunOnce
+from recorded_run import CHUNK, write_journal
 
 from tracking.mongo import grid
-from tracking.mongo.connection import connected
 from tracking.mongo.mirror import Mirror
-from tracking.mongo.place import MongoPlace
 from tracking.tags import write_tags
 
 Mongo = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(place: MongoPlace) -> Iterator[Mongo]:
-    with connected(place) as found:
-        yield found
-
-
-@pytest.fixture
-def directory(run_once: RunOnce, tmp_path: Path) -> Path:
-    run_once(recorded, seed=11)
-    return tmp_path / "runs" / "1"
 
 
 def test_tags_of_a_run_are_shown_and_what_people_wrote_in_omniboard_stays(

@@ -2,20 +2,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
-import pytest
 from mongo_compare import assert_same_run, document_of, eventually, unused_port
 from pymongo.database import Database
 from recorded_run import NUM_GENERATIONS, record_generation, recorded, recorder_of, write_journal
 from tiny_experiment import RunOnce
 
 from tracking.mirroring import mirrored
-from tracking.mongo.connection import connected
 from tracking.mongo.live import LiveMirror
 from tracking.mongo.place import MongoPlace, parse_place
 from tracking.mongo.server import MongoServer
@@ -39,12 +37,6 @@ def beside(
     finally:
         mirrors[0].__exit__(None, None, None)
     return mirrors[0], said
-
-
-@pytest.fixture
-def database(place: MongoPlace) -> Iterator[Mongo]:
-    with connected(place) as found:
-        yield found
 
 
 def test_a_run_is_seen_while_it_goes_and_is_whole_when_it_has_ended(

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from mongo_compare import assert_same_run, document_of
 from pymongo.database import Database
 from pymongo.errors import AutoReconnect
-from recorded_run import CHUNK, recorded, write_journal
+from recorded_run import CHUNK, write_journal
 from tiny_experiment import RunOnce
 
 from errors import RunError
@@ -25,18 +24,6 @@ from tracking.mongo.mirror import Mirror
 from tracking.mongo.place import MongoPlace
 
 Mongo = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(place: MongoPlace) -> Iterator[Mongo]:
-    with connected(place) as found:
-        yield found
-
-
-@pytest.fixture
-def directory(run_once: RunOnce, tmp_path: Path) -> Path:
-    run_once(recorded, seed=11)
-    return tmp_path / "runs" / "1"
 
 
 def test_mongodb_says_field_by_field_what_the_directory_says(

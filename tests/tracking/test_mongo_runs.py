@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from recorded_run import recorded
 from tiny_experiment import RunOnce
 
 from errors import ConfigError, MessageError, RunError, RunLocked, ServiceUnavailable
-from tracking.mongo.connection import connected
 from tracking.mongo.fetch import MANIFEST
 from tracking.mongo.mirror import Mirror, files_of
 from tracking.mongo.place import MongoPlace, parse_place
@@ -24,12 +22,6 @@ from tracking.store import StoredRun, open_run, open_run_to_resume
 from tracking.sync import main
 
 Mongo = Database[dict[str, Any]]
-
-
-@pytest.fixture
-def database(place: MongoPlace) -> Iterator[Mongo]:
-    with connected(place) as found:
-        yield found
 
 
 @pytest.fixture
