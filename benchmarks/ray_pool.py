@@ -23,7 +23,7 @@ import click
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rollouts import NOISE_SEED, RUN_UID, SETTINGS, Setting, experiment_of
+from rollout_settings import NOISE_SEED, RUN_UID, SETTINGS, Setting, experiment_of
 
 from env import registry
 from env.spec import EnvSpec

@@ -1,142 +1,164 @@
-"""What the whole system costs beside the simulator, over all cores.
+"""What the whole system costs beside the simulator, and beside EvoTorch, over all cores.
 
 ``python benchmarks/rollouts.py`` prints simulator steps per second of the bare, unwrapped
 environment in as many plain processes as there are cores, of a run as users have it (our Redis
-server, supervised workers, the loop with OpenAI-ES), and their ratio.
+server, supervised workers, the loop with OpenAI-ES), and their ratio. With ``--evotorch PYTHON``,
+a Python that has requirements-evotorch.txt, it prints the same of EvoTorch: PGPE on GymNE with an
+actor for each core, the same policy and population.
 
-Both take turns: whenever a generation of the run is complete and its turn is over, the workers
-rest and the bare processes have a turn as long, so that a busy machine slows both alike. The bare
-loop replays the actions that the policy takes, because what a step costs depends on the state; the
-run's candidates stay so near the same policy that its episodes are of the same kind. Only whole
-generations count, with everything between them.
+All take turns: whenever a generation of the run is complete and its turn is over, the workers rest
+and the others have a turn as long, one after the other, so that a busy machine slows all alike. The
+bare loop replays the actions that the policy takes; the candidates of both searches stay so near
+the same policy that their episodes are of the same kind. Only whole generations count, with
+everything between them.
 """
 
 from __future__ import annotations
 
-import itertools
+import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
-import gymnasium as gym
 import numpy as np
+from evotorch_policies import network_words, to_evotorch
+from rollout_settings import (
+    LR,
+    NOISE_SEED,
+    SETTINGS,
+    SIGMA,
+    Setting,
+    experiment_of,
+    first_theta,
+    state_of,
+)
+from turn_servers import Turn, turn_servers
 
 from env import registry
-from env.spec import EnvSpec
-from es.openai_es import OpenAIES
 from fleet.connection import connect
 from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
 from fleet.server.redis_server import RedisServer
-from policy.actor import build_actor
-from policy.parameters import initial_theta
-from policy.spec import PolicySpec
-from search.arithmetic import fingerprint, use_one_thread
-from search.code_version import code_version
+from policy.actor import network_between
+from search.arithmetic import use_one_thread
 from search.journal import Journal
 from search.loop import Loop
-from search.messages import MESSAGE_VERSION, Experiment, GuardSpec, NoiseSpec, SeedRule
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import DEFAULT_LENGTH, open_table
 from search.protocol import PoolStatus
 from search.run_state import RunState
-from search.settings import LoopSettings
 
-RUN_UID = "b" * 32
-NOISE_SEED = 20170310  # that of every run, so that a table that is there is used
+HERE = Path(__file__).parent
 WARM_UP_GENERATIONS = 1
-
-
-class Setting(NamedTuple):
-    """An environment, its policy, how large a generation is, and the ratio to reach."""
-
-    env: EnvSpec
-    policy: PolicySpec
-    max_steps: int
-    pop_size: int
-    num_validation: int
-    bare_episodes: int
-    target: float
-
-
-SETTINGS = {
-    "LunarLanderContinuous-v3": Setting(
-        EnvSpec("LunarLanderContinuous-v3"), PolicySpec(), 1000, 100, 10, 40, 0.70
-    ),
-    "HalfCheetah-v5": Setting(EnvSpec("HalfCheetah-v5"), PolicySpec(), 1000, 40, 4, 4, 0.75),
-    "OpenSimWalk2D-v0": Setting(
-        EnvSpec("OpenSimWalk2D-v0", options={"integrator": "SemiExplicitEuler2", "accuracy": 1e-3}),
-        PolicySpec("reflex", ()),
-        50,  # a slow simulator: short episodes, or the two would take turns by minutes
-        20,
-        0,
-        1,
-        0.95,
-    ),
-}
+BARE, OURS, EVOTORCH = "bare", "ours", "EvoTorch"
 
 
 @click.command()
 @click.option("--envs", default=",".join(SETTINGS), show_default=True, help="Names, by commas.")
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=5.0, show_default=True, help="Least length of a turn.")
-@click.option("--bare", hidden=True, help="Be one of the bare processes of this environment.")
-def main(envs: str, rounds: int, seconds: float, bare: str | None) -> None:
-    """Measure the whole system against bare simulators."""
+@click.option("--evotorch", help="A Python that has EvoTorch; without it, nothing about it.")
+def main(envs: str, rounds: int, seconds: float, evotorch: str | None) -> None:
+    """Measure the whole system against bare simulators, and against EvoTorch."""
     use_one_thread()
-    if bare is not None:
-        serve_bare(SETTINGS[bare])
-        return
     cores = num_cores()
-    print(f"{cores} cores, load {os.getloadavg()[0]:.1f}; medians of {rounds} rounds")
-    print(f"{'environment':26}{'bare/s':>10}{'ours/s':>10}{'ratio':>8}{'target':>8}{'load':>7}")
+    print(f"{cores} cores, load {os.getloadavg()[0]:.1f}; steps/s, medians of {rounds} rounds")
+    print(
+        f"{'environment':26}{BARE:>9}{OURS:>9}{EVOTORCH:>10}"
+        f"{'of bare':>9}{'target':>8}{'x EvoTorch':>12}{'target':>8}{'load':>6}"
+    )
     for name in envs.split(","):
-        bare_s, ours_s, ratio = measure(name, rounds, seconds, cores)
-        target, load = SETTINGS[name].target, os.getloadavg()[0]
-        print(f"{name:26}{bare_s:10,.0f}{ours_s:10,.0f}{ratio:8.2f}{target:8.2f}{load:7.1f}")
+        print(row(name, measure(name, rounds, seconds, cores, evotorch)), flush=True)
 
 
-def measure(name: str, rounds: int, seconds: float, cores: int) -> tuple[float, float, float]:
-    """Median steps/s of the bare processes and of a run, and the median of the rounds' ratios."""
+def row(name: str, rates: Mapping[str, list[float]]) -> str:
+    """A line of the table; what was not measured is left blank."""
+    setting = SETTINGS[name]
+    medians = {who: f"{statistics.median(found):,.0f}" for who, found in rates.items()}
+    line = f"{name:26}{medians[BARE]:>9}{medians[OURS]:>9}{medians.get(EVOTORCH, ''):>10}"
+    line += f"{ratio(rates, BARE):9.2f}{setting.target:8.2f}"
+    if EVOTORCH in rates:
+        line += f"{ratio(rates, EVOTORCH):12.2f}{setting.evotorch_target:8.2f}"
+    else:
+        line += " " * 20
+    return f"{line}{os.getloadavg()[0]:6.1f}"
+
+
+def ratio(rates: Mapping[str, list[float]], other: str) -> float:
+    """Of ours to the other's, the median of the rounds."""
+    pairs = zip(rates[OURS], rates[other], strict=True)
+    return statistics.median(ours / theirs for ours, theirs in pairs)
+
+
+def measure(
+    name: str, rounds: int, seconds: float, cores: int, evotorch: str | None = None
+) -> dict[str, list[float]]:
+    """Steps/s of each contender in each round."""
     setting = SETTINGS[name]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        rivals = {BARE: stack.enter_context(turn_servers([bare_command(name)] * cores))}
+        if evotorch is not None and setting.evotorch_target is not None:
+            command = evotorch_command(evotorch, setting, cores, folder)
+            rivals[EVOTORCH] = stack.enter_context(turn_servers([command]))
         server = stack.enter_context(RedisServer())
         client = connect(server.url)
         stack.callback(client.close)
         noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
-        stack.enter_context(local_workers(cores, server.url, None, log=folder / "log"))
-        processes = stack.enter_context(bare_processes(name, cores))
+        stack.enter_context(local_workers(cores, server.url, log=folder / "log"))
         pool = RedisPool(client, experiment_of(setting, noise.spec))
         stack.callback(pool.shutdown)
         state = state_of(setting, noise)
-        turns = Turns(state, processes, rounds, seconds, cores)
+        turns = Turns(state, rivals, rounds, seconds, cores)
         journal = stack.enter_context(Journal(folder / "journal"))
         Loop(state, pool, journal, turns, stop_requested=lambda: turns.are_over).run()
-    ratios = [ours / bare for bare, ours in zip(turns.bare, turns.ours, strict=True)]
-    return statistics.median(turns.bare), statistics.median(turns.ours), statistics.median(ratios)
+    return turns.rates
+
+
+def bare_command(name: str) -> list[str]:
+    """Of one plain process."""
+    return [sys.executable, str(HERE / "bare_rollouts.py"), name]
+
+
+def evotorch_command(python: str, setting: Setting, cores: int, folder: Path) -> list[str]:
+    """Of EvoTorch with the same policy, the same first parameters and the same population."""
+    env = registry.make(setting.env)
+    layers = network_between(setting.policy, env.observation_space, env.action_space).layers
+    env.close()
+    sizes = layers[0].size_in, layers[-1].size_out
+    np.save(folder / "theta.npy", to_evotorch(setting.policy, first_theta(setting), *sizes))
+    task = {
+        "env": setting.env.name,
+        "network": network_words(setting.policy),
+        "theta": str(folder / "theta.npy"),
+        "num_actors": cores,
+        "pop_size": setting.pop_size,
+        "max_steps": setting.max_steps,
+        "sigma": SIGMA,
+        "lr": LR,
+    }
+    return [python, str(HERE / "evotorch_rollouts.py"), json.dumps(task)]
 
 
 class Turns:
-    """A recorder that measures the run between two of its calls, and the bare ones within one."""
+    """A recorder that measures the run between two of its calls, and its rivals within one."""
 
     def __init__(
         self,
         state: RunState,
-        processes: Sequence[subprocess.Popen[str]],
+        rivals: Mapping[str, Turn],
         rounds: int,
         seconds: float,
         cores: int,
     ) -> None:
         self._state = state
-        self._processes = processes
+        self._rivals = rivals
         self._rounds = rounds
         self._seconds = seconds
         self._cores = cores
@@ -144,12 +166,11 @@ class Turns:
         self._warm = 0
         self._steps = 0
         self._started_s = time.perf_counter()
-        self.bare: list[float] = []
-        self.ours: list[float] = []
+        self.rates: dict[str, list[float]] = {OURS: [], **{name: [] for name in rivals}}
 
     @property
     def are_over(self) -> bool:
-        return len(self.ours) >= self._rounds
+        return len(self.rates[OURS]) >= self._rounds
 
     def progress(self, number: int, done: int, total: int, status: PoolStatus) -> None:
         self._num_workers = status.num_workers
@@ -161,9 +182,10 @@ class Turns:
         elif now_s - self._started_s < self._seconds:
             return
         else:
-            steps = self._state.totals.env_steps - self._steps
-            self.ours.append(steps / (now_s - self._started_s))
-            self.bare.append(self._let_bare_run(now_s - self._started_s))
+            seconds = now_s - self._started_s
+            self.rates[OURS].append((self._state.totals.env_steps - self._steps) / seconds)
+            for name, turn in self._rivals.items():
+                self.rates[name].append(turn(seconds))
         self._steps = self._state.totals.env_steps
         self._started_s = time.perf_counter()
 
@@ -175,108 +197,6 @@ class Turns:
 
     def notice(self, line: str) -> None:
         print(line, file=sys.stderr)
-
-    def _let_bare_run(self, seconds: float) -> float:
-        """Steps/s of all bare processes together."""
-        for process in self._processes:
-            assert process.stdin is not None
-            process.stdin.write(f"{seconds}\n")
-            process.stdin.flush()
-        return sum(
-            float(process.stdout.readline()) for process in self._processes if process.stdout
-        )
-
-
-def experiment_of(setting: Setting, noise: NoiseSpec) -> Experiment:
-    """The run, as its workers are told."""
-    return Experiment(
-        version=MESSAGE_VERSION,
-        run_uid=RUN_UID,
-        run_id="benchmark",
-        code_version=code_version(),
-        arithmetic=fingerprint(),
-        env=setting.env,
-        policy=setting.policy,
-        noise=noise,
-        guard=GuardSpec(),
-    )
-
-
-def state_of(setting: Setting, noise: NoiseTable) -> RunState:
-    """A search whose candidates hardly leave the policy it begins with, and never ends."""
-    env = registry.make(setting.env)
-    theta = initial_theta(setting.policy, env.observation_space, env.action_space, seed=1)
-    env.close()
-    strategy = OpenAIES(
-        theta, noise, run_seed=1, pop_size=setting.pop_size, sigma=1e-3, lr=1e-6, optimizer="adam"
-    )
-    settings = LoopSettings(
-        run_uid=RUN_UID,
-        seeds=SeedRule(1),
-        num_generations=10**6,
-        num_validation=setting.num_validation,
-        num_final=0,
-        max_ep_length=setting.max_steps,
-        num_checkpoints=0,
-    )
-    return RunState(strategy, settings, None)
-
-
-@contextmanager
-def bare_processes(name: str, count: int) -> Iterator[list[subprocess.Popen[str]]]:
-    """Plain processes that have recorded their actions and wait for a turn."""
-    command = [sys.executable, __file__, "--bare", name]
-    processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(count)
-    ]
-    try:
-        for process in processes:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-        yield processes
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-def serve_bare(setting: Setting) -> None:
-    """For each line of standard input, its number of seconds: reset and step, and say how fast."""
-    env = registry.make(setting.env)
-    actions_of_episodes = [record(env, setting, seed) for seed in range(setting.bare_episodes)]
-    print("ready", flush=True)
-    for line in sys.stdin:
-        print(replay(env.unwrapped, actions_of_episodes, float(line)), flush=True)
-
-
-def record(env: gym.Env[Any, Any], setting: Setting, seed: int) -> list[Any]:
-    """The actions of one episode."""
-    actor = build_actor(setting.policy, env.observation_space, env.action_space)
-    actor.load(initial_theta(setting.policy, env.observation_space, env.action_space, seed=1), None)
-    actor.reset(np.random.default_rng(0))
-    observation, _ = env.reset(seed=seed)
-    actions = []
-    for _ in range(setting.max_steps):
-        actions.append(np.array(actor.act(observation)))
-        observation, _, terminated, truncated, _ = env.step(actions[-1])
-        if terminated or truncated:
-            break
-    return actions
-
-
-def replay(env: gym.Env[Any, Any], actions_of_episodes: list[list[Any]], seconds: float) -> float:
-    """Steps per second of nothing but reset and step, in whole episodes."""
-    num_steps = 0
-    start_s = time.perf_counter()
-    for seed, actions in itertools.cycle(enumerate(actions_of_episodes)):
-        env.reset(seed=seed)
-        for action in actions:
-            env.step(action)
-        num_steps += len(actions)
-        if time.perf_counter() - start_s >= seconds:
-            break
-    return num_steps / (time.perf_counter() - start_s)
 
 
 if __name__ == "__main__":

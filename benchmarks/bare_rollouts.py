@@ -1,0 +1,64 @@
+"""A bare, unwrapped environment and nothing else: ``python benchmarks/bare_rollouts.py ENV``.
+
+A turn server (`turn_servers`). It replays the actions that the policy takes, because what a step
+costs depends on the state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import time
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from rollout_settings import SETTINGS, Setting, first_theta
+from turn_servers import answers, serve
+
+from env import registry
+from policy.actor import build_actor
+from search.arithmetic import use_one_thread
+
+
+def main(name: str) -> None:
+    """Serve turns of the environment of this name."""
+    out = answers()
+    use_one_thread()
+    setting = SETTINGS[name]
+    env = registry.make(setting.env)
+    episodes = [actions_of(env, setting, seed) for seed in range(setting.bare_episodes)]
+    serve(lambda seconds: replay(env.unwrapped, episodes, seconds), out)
+
+
+def actions_of(env: gym.Env[Any, Any], setting: Setting, seed: int) -> list[Any]:
+    """What the policy does in one episode."""
+    actor = build_actor(setting.policy, env.observation_space, env.action_space)
+    actor.load(first_theta(setting), None)
+    actor.reset(np.random.default_rng(0))
+    observation, _ = env.reset(seed=seed)
+    actions = []
+    for _ in range(setting.max_steps):
+        actions.append(np.array(actor.act(observation)))
+        observation, _, terminated, truncated, _ = env.step(actions[-1])
+        if terminated or truncated:
+            break
+    return actions
+
+
+def replay(env: gym.Env[Any, Any], episodes: list[list[Any]], seconds: float) -> float:
+    """Steps per second of nothing but reset and step, in whole episodes."""
+    num_steps = 0
+    start_s = time.perf_counter()
+    for seed, actions in itertools.cycle(enumerate(episodes)):
+        env.reset(seed=seed)
+        for action in actions:
+            env.step(action)
+        num_steps += len(actions)
+        if time.perf_counter() - start_s >= seconds:
+            break
+    return num_steps / (time.perf_counter() - start_s)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
