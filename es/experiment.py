@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import sys
 
-from training.command import Command
+from tracking.usage import answer
 
 if __name__ == "__main__":
+    answer(sys.argv, __doc__ or "")
+    from training.command import Command  # Sacred and all: a second, which help need not take
+
     sys.exit(Command("es", __doc__ or "").run(sys.argv))

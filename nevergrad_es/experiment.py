@@ -13,8 +13,11 @@ from __future__ import annotations
 import sys
 
 from nevergrad_es.configs import DEFAULTS, NAMED_CONFIGS
-from training.command import Command
+from tracking.usage import answer
 
 if __name__ == "__main__":
+    answer(sys.argv, __doc__ or "")
+    from training.command import Command  # Sacred and all: a second, which help need not take
+
     command = Command("nevergrad_es", __doc__ or "", changed=DEFAULTS, named_configs=NAMED_CONFIGS)
     sys.exit(command.run(sys.argv))

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from errors import ConfigError, EsError, in_options
-from search.run_config import defaults
-from tracking.mongo.place import find_mongo
-from tracking.reporting.account import read_account
-from tracking.reporting.films import FilmStore
-from tracking.reporting.page import page_html
-from tracking.store import open_run
 
 _MB = 1_000_000
 
@@ -45,6 +38,14 @@ def main(
     run_ids: Sequence[str], out: Path, runs_dir: Path, video_mb: float, is_opened: bool
 ) -> None:
     """Make a page of RUN_IDS that needs no other file: of one, or of several side by side."""
+    # They take longer to load than --help may take to answer.
+    from search.run_config import defaults
+    from tracking.mongo.place import find_mongo
+    from tracking.reporting.account import read_account
+    from tracking.reporting.films import FilmStore
+    from tracking.reporting.page import page_html
+    from tracking.store import open_run
+
     try:
         now_s = time.time()
         runs = [open_run(run_id, runs_dir, find_mongo) for run_id in dict.fromkeys(run_ids)]
@@ -56,6 +57,8 @@ def main(
         sys.exit(error.exit_code)
     click.echo(f"wrote {out}")
     if is_opened:
+        import webbrowser
+
         webbrowser.open(out.absolute().as_uri())
 
 

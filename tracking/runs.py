@@ -25,7 +25,6 @@ import msgspec
 from rich.console import Console
 
 from errors import ConfigError, EsError
-from search.run_config import defaults
 from tracking.catalogue.choice import (
     SORTS,
     Listed,
@@ -35,7 +34,6 @@ from tracking.catalogue.choice import (
     named_runs,
     parse_condition,
 )
-from tracking.catalogue.description import describe
 from tracking.catalogue.export import as_text, export, format_of
 from tracking.catalogue.removal import remove as remove_runs
 from tracking.catalogue.summary import STATUSES, ListedRun, RunSummary, listed_runs
@@ -118,7 +116,7 @@ def list_runs(
     wanted = [parse_condition(text) for text in conditions]
     there, place = _there(runs_dir, mongo_url, is_mongo=is_mongo or mongo_url is not None)
     if there:
-        check_names(wanted, {name for run in there for name in run.config} | set(defaults()))
+        check_names(wanted, {name for run in there for name in run.config} | set(_defaults()))
     kept = chosen(there, conditions=wanted, statuses=statuses, tags=tags)
     summaries = [run.summary for run in in_order(kept, sort, limit)]
     if is_json:
@@ -145,7 +143,9 @@ def show(name: str, is_json: bool, runs_dir: Path) -> None:
         known = {**msgspec.to_builtins(run.summary), "config": run.config, "run": run.entry}
         click.echo(json.dumps(known, indent=1))
     else:
-        print_facts(describe(run, defaults()), _console())
+        from tracking.catalogue.description import describe  # numpy
+
+        print_facts(describe(run, _defaults()), _console())
 
 
 @main.command(epilog=_EPILOG)
@@ -240,6 +240,13 @@ def _there(
 
     with connected(place) as database:
         return runs_in_mongo(database), f"MongoDB at {place}"
+
+
+def _defaults() -> dict[str, Any]:
+    """Every option of a run by name; numpy, which they need, loads slower than --help answers."""
+    from search.run_config import defaults
+
+    return defaults()
 
 
 def _ask(summaries: Sequence[RunSummary], question: str) -> None:

@@ -25,6 +25,7 @@ from tracking.observer import RunDirectoryObserver
 from tracking.sacred_import import Experiment, Run, SacredError, get_config_updates
 from tracking.store import open_run, open_run_to_resume
 from tracking.tracked_experiment import quiet_logger
+from tracking.usage import usage
 
 Check = Callable[[Mapping[str, Any]], object]
 Hold = Callable[[Path], AbstractContextManager[object]]
@@ -101,7 +102,7 @@ def run_command(
 
 def _parse(experiment: Experiment, argv: Sequence[str]) -> _CommandLine | None:
     """What the command line asks for; ``None`` where it asked for help and got it."""
-    _, usage, internal_usage = experiment.get_usage(argv[0])
+    _, _, internal_usage = experiment.get_usage(argv[0])
     try:
         options = dict(docopt(internal_usage, list(argv[1:]), default_help=False))
     except DocoptExit:
@@ -109,7 +110,7 @@ def _parse(experiment: Experiment, argv: Sequence[str]) -> _CommandLine | None:
             f"cannot read `{shlex.join(argv[1:])}`; expected [COMMAND] [with NAME... key=value...] "
             "[options], see --help"
         ) from None
-    if experiment._handle_help(options, usage):
+    if experiment._handle_help(options, usage(argv[0], experiment.doc)):
         return None
     command = str(options.get("COMMAND") or experiment.default_command)
     commands = dict(experiment.gather_commands())

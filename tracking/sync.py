@@ -9,14 +9,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from errors import ConfigError, EsError, RunError, in_options
-from tracking.mongo.connection import connected
-from tracking.mongo.mirror import Mirror, Mirrored
 from tracking.mongo.place import URL_VARIABLE, MongoPlace, find_mongo, url_file
-from tracking.store import open_run, run_ids
+
+if TYPE_CHECKING:  # pymongo and numpy take longer to load than --help may take to answer
+    from tracking.mongo.mirror import Mirrored
 
 
 def sync_run(place: MongoPlace, directory: Path) -> Mirrored:
@@ -25,6 +26,9 @@ def sync_run(place: MongoPlace, directory: Path) -> Mirrored:
     Raises:
         EsError: the directory is damaged, or MongoDB cannot be told.
     """
+    from tracking.mongo.connection import connected
+    from tracking.mongo.mirror import Mirror
+
     try:
         with connected(place) as database:
             return Mirror(database, directory).carry()
@@ -57,6 +61,9 @@ def told(run_id: int, mirrored: Mirrored, place: MongoPlace) -> str:
 )  # fmt: skip
 def main(run_ids_: Sequence[str], all_runs: bool, runs_dir: Path, mongo_url: str | None) -> None:
     """Make MongoDB say of runs what their directories say."""
+    from tracking.mongo.connection import connected
+    from tracking.store import run_ids
+
     try:
         place = find_mongo(mongo_url)
         if place is None:
@@ -76,6 +83,8 @@ def main(run_ids_: Sequence[str], all_runs: bool, runs_dir: Path, mongo_url: str
 
 def _sync_each(wanted: Sequence[str], runs_dir: Path, place: MongoPlace) -> int:
     """The exit code of the first run that could not be synced; the others are."""
+    from tracking.store import open_run
+
     exit_code = 0
     for run_id in wanted:
         try:

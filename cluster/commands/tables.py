@@ -8,9 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from cluster.provider import ClusterState, MachineState
 
@@ -103,6 +100,10 @@ def _row(state: ClusterState, now_s: float) -> list[str]:
 
 
 def _print(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console  # which commands that print no table need not load
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console(width=None if sys.stdout.isatty() else _WIDE, highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, side in columns:

@@ -7,8 +7,9 @@ import pytest
 from click.testing import CliRunner
 from tiny_experiment import RunOnce
 
+from tracking.learning_curve import _stages
 from tracking.metric_log import MetricLog, Row
-from tracking.plot import _stages, main
+from tracking.plot import main
 from tracking.sacred_import import Run
 from tracking.store import open_run
 

@@ -138,6 +138,8 @@ def test_sacreds_own_commands_still_work_and_leave_no_run(
     assert "numpy" in capsys.readouterr().out
     assert command("--help") == 0
     assert "print_named_configs" in capsys.readouterr().out
+    assert command("help", "print_config") == 0
+    assert "Print the updated configuration" in capsys.readouterr().out
     assert not (tmp_path / "runs").exists()
 
 
