@@ -6,18 +6,20 @@ SOAK_S ?= 60
 CHAOS_ARGS ?= -v
 CLOUD_ARGS ?= -v
 DASHBOARD_ARGS ?=
+BENCH_ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 OMNIBOARD := sacred/node_modules/.ready
+EVOTORCH := .venv-evotorch/.ready
 PINS := requirements.txt requirements-dev.txt requirements-no-deps.txt pyproject.toml
 
 # A .venv whose Python has left (a system upgrade, a copied folder) is as good as none.
 $(shell $(PY) -c '' 2>/dev/null || rm -f $(READY))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train dashboard test test-chaos test-cloud test-dashboards lint doctor clean
+.PHONY: help setup train dashboard test test-chaos test-cloud test-dashboards bench lint doctor clean
 
 help: ## List these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -43,6 +45,9 @@ test-dashboards: $(READY) ## Look at real runs in a real Omniboard with a real b
 	@sh sacred/install.sh || echo "the tests that need Omniboard are skipped"
 	@DASHBOARDS=full $(PY) -m pytest tests/dashboards
 
+bench: $(READY) $(EVOTORCH) ## Measure speed, in ratios, for an hour and a half; BENCH_ARGS=--list says what
+	@$(PY) -m benchmarks $(BENCH_ARGS)
+
 lint: $(READY) ## Style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
@@ -52,7 +57,7 @@ doctor: ## Say what works on this machine and what to do about the rest
 	@if [ -x $(PY) ]; then exec $(PY) doctor.py; else exec python3 doctor.py; fi
 
 clean: ## Remove .venv and caches; runs/ stays
-	@rm -rf $(VENV) sacred/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@rm -rf $(VENV) .venv-evotorch sacred/node_modules build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): $(PINS)
@@ -60,3 +65,9 @@ $(READY): $(PINS)
 
 $(OMNIBOARD): sacred/package.json sacred/package-lock.json
 	@sh sacred/install.sh
+
+# EvoTorch, which some benchmarks compare with, has a Python of its own.
+$(EVOTORCH): benchmarks/requirements-evotorch.txt
+	@$(PY) -m venv .venv-evotorch
+	@.venv-evotorch/bin/python -m pip install --disable-pip-version-check -qq -r $<
+	@touch $@
