@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 from learning_runs import Outcome, make_run, outcome_in
-from learning_scores import GOAL, HELD_OUT, examiners
+from learning_scores import GOAL, HELD_OUT, Examiners, examiners
 from learning_settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
 
 from fleet.provision import num_cores
@@ -55,6 +56,7 @@ _folder = click.option(
 @click.group()
 def main() -> None:
     """Tune both sides, then let them race."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends what runs
 
 
 @main.command()
@@ -111,7 +113,7 @@ def in_turn(number: int) -> Sequence[str]:
     return SIDES if number % 2 == 0 else SIDES[::-1]
 
 
-def maker(pool: Any, evotorch: str) -> Make:
+def maker(pool: Examiners, evotorch: str) -> Make:
     """Makes a run that is not there yet, and says how it went."""
 
     def make(side: str, settings: Settings, seed: int, seconds: float, place: Path) -> Outcome:

@@ -15,13 +15,13 @@ import shutil
 import signal
 import subprocess
 import time
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from evotorch_policies import from_evotorch
-from learning_scores import Learnt, Score, score
+from learning_scores import Examiners, Learnt, Score, score
 from learning_settings import OURS, SIZE_IN, SIZE_OUT, Settings, command
 
 from fleet.parent import dying_with
@@ -90,7 +90,7 @@ def make_run(
     seed: int,
     seconds: float,
     folder: Path,
-    examiners: ProcessPoolExecutor,
+    examiners: Examiners,
     *,
     evotorch: str,
     cores: int,
@@ -102,8 +102,7 @@ def make_run(
     folder.mkdir(parents=True)
     load = os.getloadavg()[0]
     words = command(side, settings, seed, folder, evotorch=evotorch, cores=cores)
-    started_s = _watched(words, side, settings, folder, seconds, examiners)
-    points = [p for p in points_of(side, folder, started_s) if p.time_s <= seconds]
+    points = _watched(words, side, settings, folder, seconds, examiners)
     reached, tested = _tested(side, settings, on_grid(points), examiners)
     outcome = Outcome(
         side,
@@ -140,10 +139,10 @@ def _watched(
     settings: Settings,
     folder: Path,
     seconds: float,
-    examiners: ProcessPoolExecutor,
-) -> float:
-    """Let the command run until it has learnt to land or its time is up; when it began, in Unix
-    seconds.
+    examiners: Examiners,
+) -> list[Point]:
+    """Let the command run until it has learnt to land or its time is up; what it knew until then,
+    the policy that was seen to land last.
     """
     with (folder / "log").open("wb") as log:
         started_s = time.time()
@@ -155,22 +154,41 @@ def _watched(
             start_new_session=True,
             preexec_fn=dying_with(os.getpid()),
         )
-    look: Future[Score] | None = None
-    rest_until_s = 0.0
+    watch, landed = _Watch(side, settings, examiners), None
     try:
-        while time.time() - started_s < seconds and process.poll() is None:
+        while landed is None and time.time() - started_s < seconds and process.poll() is None:
             time.sleep(_POLL_S)
-            if look is not None and look.done():
-                if look.result().is_enough:
-                    break
-                rest_until_s = time.time() + look.result().core_s / _LOOK_SHARE
-                look = None
-            points = points_of(side, folder, started_s)
-            if look is None and points and time.time() >= rest_until_s:
-                look = examiners.submit(score, _learnt(side, settings, points[-1].path))
+            landed = watch.landed(points_of(side, folder, started_s))
     finally:
         _end(process)
-    return started_s
+    points = points_of(side, folder, started_s)
+    until_s = seconds if landed is None else landed.time_s
+    return [point for point in points if point.time_s <= until_s]
+
+
+class _Watch:
+    """Looks at the newest policy of a run, and rests nine times as long as it took."""
+
+    def __init__(self, side: str, settings: Settings, examiners: Examiners) -> None:
+        self._side, self._settings, self._examiners = side, settings, examiners
+        self._look: Future[Score] | None = None
+        self._point: Point | None = None
+        self._rest_until_s = 0.0
+
+    def landed(self, points: list[Point]) -> Point | None:
+        """A policy that passed the test; to be asked again and again."""
+        now_s = time.monotonic()
+        if self._look is None:
+            if points and now_s >= self._rest_until_s:
+                self._point = points[-1]
+                learnt = _learnt(self._side, self._settings, self._point.path)
+                self._look = self._examiners.looks.submit(score, learnt)
+        elif self._look.done():
+            found, self._look = self._look.result(), None
+            if found.is_enough:
+                return self._point
+            self._rest_until_s = now_s + found.core_s * (1 / _LOOK_SHARE - 1)
+        return None
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -215,10 +233,10 @@ def _learnt(side: str, settings: Settings, path: Path) -> Learnt:
 
 
 def _tested(
-    side: str, settings: Settings, points: list[Point], examiners: ProcessPoolExecutor
+    side: str, settings: Settings, points: list[Point], examiners: Examiners
 ) -> tuple[Point | None, list[tuple[float, float, int]]]:
     """The first that passes, and what was tested until then; all of them where none passes."""
-    tests = [examiners.submit(score, _learnt(side, settings, point.path)) for point in points]
+    tests = [examiners.tests.submit(score, _learnt(side, settings, point.path)) for point in points]
     tested = []
     for point, test in zip(points, tests, strict=True):
         found = test.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 from multiprocessing import get_context
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from env import registry
 from env.rollout import run_episode
 from env.spec import EnvSpec
+from fleet.parent import dying_with
 from policy.actor import build_actor
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
@@ -79,19 +80,37 @@ def score(learnt: Learnt) -> Score:
     return Score(float(np.mean(rewards)), len(rewards), time.process_time() - started_s)
 
 
+class Examiners(NamedTuple):
+    """Processes to run `score` in.
+
+    Attributes:
+        looks: one, which only gets what processor time nobody else wants.
+        tests: one for each core.
+    """
+
+    looks: Executor
+    tests: Executor
+
+
 @contextmanager
-def examiners(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes to run `score` in. They only get what processor time nobody else wants."""
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_step_back) as pool:
+def examiners(cores: int) -> Iterator[Examiners]:
+    """Those processes, ended with the context or with this process."""
+    context = get_context("spawn")
+    looks = ProcessPoolExecutor(1, context, initializer=_begin, initargs=(os.SCHED_IDLE,))
+    tests = ProcessPoolExecutor(cores, context, initializer=_begin, initargs=(os.SCHED_OTHER,))
+    with looks, tests:
         try:
-            yield pool
+            yield Examiners(looks, tests)
         finally:
-            pool.shutdown(cancel_futures=True)
+            looks.shutdown(cancel_futures=True)
+            tests.shutdown(cancel_futures=True)
 
 
-def _step_back() -> None:
+def _begin(schedule: int) -> None:
+    if tie := dying_with(os.getppid()):
+        tie()
     use_one_thread()
-    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    os.sched_setscheduler(0, schedule, os.sched_param(0))
 
 
 @cache

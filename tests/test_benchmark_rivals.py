@@ -6,7 +6,9 @@ import itertools
 import json
 import os
 import sys
+from concurrent.futures import Executor, Future
 from pathlib import Path
+from typing import Any
 
 import click
 import learning
@@ -14,8 +16,17 @@ import numpy as np
 import pytest
 import torch
 from evotorch_policies import from_evotorch, network_words, to_evotorch
-from learning_runs import GRID_S, Outcome, Point, on_grid, points_of
-from learning_scores import BEST_EPISODE, GOAL, HELD_OUT, Learnt, is_out_of_reach, score
+from learning_runs import GRID_S, Outcome, Point, make_run, on_grid, outcome_in, points_of
+from learning_scores import (
+    BEST_EPISODE,
+    GOAL,
+    HELD_OUT,
+    Examiners,
+    Learnt,
+    Score,
+    is_out_of_reach,
+    score,
+)
 from learning_settings import EVOTORCH, OURS, SIDES, Settings, command, documented, drawn
 from rollout_settings import SETTINGS, first_theta
 from rollouts import BARE, row
@@ -130,6 +141,47 @@ def test_theta_of_ours_counts_from_when_the_generation_before_it_was_over(tmp_pa
         path.touch()
         os.utime(path, (time_s, time_s))
     assert [point.time_s for point in points_of(OURS, tmp_path, 100.0)] == [0.0, 3.0, 4.0]
+
+
+LEARNER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+for number, reward in enumerate([100.0, float(sys.argv[2])], 1):
+    beside = Path(sys.argv[1], "beside.tmp")
+    with beside.open("wb") as file:
+        np.savez(file, theta=np.full(16, reward, np.float32), steps=10 * number)
+    beside.replace(Path(sys.argv[1], f"{number:06d}.npz"))
+if reward > 250:
+    time.sleep(60)
+"""
+
+
+class AtOnce(Executor):
+    """Does in this process what it is given."""
+
+    def submit(self, function: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*args, **kwargs))
+        return future
+
+
+@pytest.mark.parametrize(("reward", "steps"), [(260.0, 20), (240.0, None)])
+def test_a_run_ends_when_it_is_seen_to_land_or_has_nothing_more_to_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reward: float, steps: int | None
+) -> None:
+    folder = tmp_path / "run"
+    words = [sys.executable, "-c", LEARNER, str(folder), str(reward)]
+    monkeypatch.setattr("learning_runs.command", lambda *_, **__: words)
+    monkeypatch.setattr("learning_runs.score", lambda it: Score(float(it.theta[0]), 100, 0.0))
+    examiners = Examiners(AtOnce(), AtOnce())
+    settings = documented(EVOTORCH)
+    found = make_run(EVOTORCH, settings, 1, 55.0, folder, examiners, evotorch="", cores=2)
+    assert found.steps == steps
+    assert (found.reached_s is None) == (steps is None)
+    assert found.points[-1][1] == found.best == reward
+    assert {path.name for path in folder.iterdir()} == {"log", "result.json"}
+    assert outcome_in(folder) == found._replace(points=[list(point) for point in found.points])
 
 
 def test_a_run_that_does_not_get_there_counts_as_its_cap() -> None:
