@@ -166,10 +166,10 @@ def traffic(*, quick: bool = False) -> Iterator[Figure]:
     outcome = run(fleet, Search(size, pop_size, generations, watch_traffic=True))
     first, last = outcome.told[0], outcome.told[-1]
     counted = generations - 1
-    sent = (last.sent_bytes - first.sent_bytes) / counted
-    to_head = (last.sent_to_head_bytes - first.sent_to_head_bytes) / counted
+    to_relays = (last.traffic.to_others - first.traffic.to_others) / counted
+    to_head = (last.traffic.to_head - first.traffic.to_head) / counted
     theta = 4 * size * num_machines
-    yield Figure("sent to relays a generation", (sent - to_head) / MB, "MB", "<= 12")
+    yield Figure("sent to relays a generation", to_relays / MB, "MB", "<= 12")
     yield Figure("  of which theta, once a machine", theta / MB, "MB")
     yield Figure("sent to the head a generation", to_head / MB, "MB")
     yield Figure("a generation", (last.synced_s - first.synced_s) / counted, "s")

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from fleet_head import HeadSettings, Told
+from fleet_diary import Told
+from fleet_head import HeadSettings
 from fleet_relays import RelayReport, RelaySettings
 from fleet_schedule import Durations
 from fleet_workers import Machine, WorkerReport, WorkerSettings
@@ -58,6 +59,8 @@ class Search(msgspec.Struct, frozen=True):
     pop_size: int
     num_generations: int
     overlap: int = 0
+    min_task_runtime_s: float = 0.05
+    snapshot_every_s: float = 30.0
     watch_traffic: bool = False
 
 
@@ -78,7 +81,7 @@ def run(fleet: Fleet, search: Search) -> Outcome:
     uid = secrets.token_hex(16)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        server = stack.enter_context(RedisServer(port=_free_port()))
+        server = stack.enter_context(RedisServer(port=free_port()))
         local_urls = [server.url for _ in fleet.slowness_m]
         relays: list[Helper] = []
         if fleet.through_relays:
@@ -113,7 +116,9 @@ def _lead(uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: P
         search.pop_size,
         search.num_generations,
         search.overlap,
-        watch_traffic=search.watch_traffic,
+        search.min_task_runtime_s,
+        search.snapshot_every_s,
+        search.watch_traffic,
     )
     with helper("fleet_head", settings, folder) as head:
         told: list[Told] = head.report(list[Told])
@@ -159,7 +164,8 @@ def helper(module: str, settings: object, folder: Path) -> Iterator[Helper]:
         made.kill()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
