@@ -62,7 +62,7 @@ EDGES = {
 
 SCRIPT_FOLDERS = sorted({(ROOT / edge).parent for edge in EDGES} | {ROOT / "benchmarks"})
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
-NOT_OURS = {".git", ".venv", "node_modules", "runs", "build", "dist"} | CACHES
+NOT_OURS = {".git", ".venv", ".venv-evotorch", "node_modules", "runs", "build", "dist"} | CACHES
 
 
 def our_files(pattern: str) -> Iterator[Path]:
