@@ -122,6 +122,12 @@ class Growth(msgspec.Struct):
     connections: Connections | None = None
     load: dict[str, float] = {}
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all is there that `scaling_model` computes from."""
+        parts = self.dimensions, self.populations, self.beats, self.relaying, self.connections
+        return all(parts)
+
 
 def load(path: Path) -> Growth:
     """What has been measured so far; nothing where there is no file."""

@@ -54,6 +54,9 @@ def _workers(axes: Any, growth: Growth) -> None:
 
 
 def _seconds(axes: Any, heads: Sequence[Head], along: Callable[[Head], int], label: str) -> None:
+    if not heads:
+        axes.set_axis_off()
+        return
     numbers = [along(one) for one in heads]
     for step, (name, colour) in _STEPS.items():
         style = "--" if step == "snapshot" else "-"
@@ -67,6 +70,9 @@ def _seconds(axes: Any, heads: Sequence[Head], along: Callable[[Head], int], lab
 
 
 def _bytes(axes: Any, heads: Sequence[Head], along: Callable[[Head], int], label: str) -> None:
+    if not heads:
+        axes.set_axis_off()
+        return
     numbers = [along(one) for one in heads]
     ways = {
         "head to Redis": ([one.traffic.from_head for one in heads], "#4e79a7"),
@@ -80,7 +86,7 @@ def _bytes(axes: Any, heads: Sequence[Head], along: Callable[[Head], int], label
         "a snapshot": ([one.snapshot_bytes for one in heads], "#9c9c9c"),
     }
     for name, (found, colour) in ways.items():
-        axes.plot(numbers, found, color=colour, marker=".", label=name)
+        axes.plot(numbers, [max(one, 1) for one in found], color=colour, marker=".", label=name)
     _logarithmic(axes)
     axes.legend(frameon=False, fontsize=7.5)
     _dress(axes, "Bytes, a generation", label, "bytes")
@@ -92,8 +98,8 @@ def _memory(axes: Any, growth: Growth) -> None:
     shared = [max(0.0, one.pss_mb - one.uss_mb) for one in reversed(growth.memory)]
     axes.barh(roles, own, color="#4e79a7", label="its own (USS)")
     axes.barh(roles, shared, left=own, color="#c9d8e8", label="its part of what is shared (PSS)")
-    for place, value in enumerate(own):
-        axes.text(value, place, f" {value:.0f}", va="center", fontsize=8)
+    for place, (value, more) in enumerate(zip(own, shared, strict=True)):
+        axes.text(value + more, place, f" {value:.0f}", va="center", fontsize=8)
     axes.legend(frameon=False, fontsize=7.5)
     _dress(axes, "Memory of each role", "MB", "")
 

@@ -91,10 +91,8 @@ def costs_of(growth: Growth) -> Costs:
     Raises:
         SystemExit: a part has not been measured.
     """
-    if not (growth.dimensions and growth.populations and growth.beats):
+    if not growth.is_complete or growth.relaying is None or growth.connections is None:
         raise SystemExit("measure first: python benchmarks/growth.py all")
-    if growth.relaying is None or growth.connections is None:
-        raise SystemExit("measure first: python benchmarks/growth.py relaying memory")
     many, few = growth.populations[-1], growth.populations[0]
     large, small = growth.dimensions[-1], growth.dimensions[0]
     more = many.pop_size - few.pop_size
