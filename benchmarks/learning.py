@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from learning_runs import Outcome, make_run, outcome_in
+from learning_runs import RESULT, Outcome, make_run, outcome_in
 from learning_scores import GOAL, HELD_OUT, Examiners, examiners
 from learning_settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
 
@@ -56,7 +56,6 @@ _folder = click.option(
 @click.group()
 def main() -> None:
     """Tune both sides, then let them race."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends what runs
 
 
 @main.command()
@@ -129,6 +128,7 @@ def maker(pool: Examiners, evotorch: str) -> Make:
                 "name another --folder"
             )
         if not outcome.points:
+            (place / RESULT).unlink(missing_ok=True)  # or it would count as made
             raise click.ClickException(f"{side} came to nothing: {place / 'log'} says why")
         now = time.strftime("%H:%M:%S")
         click.echo(f"{now} {side}, seed {seed}: {settings}: {said(outcome)}", err=True)
@@ -230,4 +230,5 @@ def cell(outcome: Outcome) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # ends what runs
     main()

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from concurrent.futures import Executor, Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import learning
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from evotorch_policies import from_evotorch, network_words, to_evotorch
 from learning_runs import GRID_S, Outcome, Point, make_run, on_grid, outcome_in, points_of
 from learning_scores import (
@@ -214,6 +216,39 @@ def test_a_run_that_is_there_is_not_made_again(tmp_path: Path) -> None:
     assert (again.settings, again.reached_s) == (there.settings, there.reached_s)
     with pytest.raises(click.ClickException, match="other settings"):
         make(OURS, documented(OURS), 1, 50.0, tmp_path)
+
+
+def test_both_sides_are_tuned_alike_and_race_with_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[str, Settings, int, float]] = []
+
+    def make_run(
+        side: str, settings: Settings, seed: int, seconds: float, *_: Any, **__: Any
+    ) -> Outcome:
+        made.append((side, settings, seed, seconds))
+        # Of our trials the third is the best, of theirs the first.
+        reached_s = 10.0 if settings == drawn(OURS, 2) else 40.0
+        return outcome(side, reached_s, seconds)._replace(settings=settings, seed=seed)
+
+    monkeypatch.setattr(learning, "make_run", make_run)
+    monkeypatch.setattr(learning, "examiners", lambda cores: nullcontext())
+    monkeypatch.setattr(learning, "FOUND", tmp_path / "found.json")
+
+    words = ["tune", "--trials", "3", "--seconds", "45", "--folder", str(tmp_path)]
+    tuned = CliRunner().invoke(learning.main, words, catch_exceptions=False)
+    assert tuned.exit_code == 0
+    assert [m[0] for m in made[:4]] == [OURS, EVOTORCH, EVOTORCH, OURS]
+    for side in SIDES:
+        assert [m[2:] for m in made if m[0] == side] == [(1, 45.0)] * 3 + [(2, 45.0)] * 2
+    assert learning.found_settings() == {OURS: drawn(OURS, 2), EVOTORCH: documented(EVOTORCH)}
+
+    made.clear()
+    words = ["race", "--seeds", "2", "--cap", "90", "--folder", str(tmp_path)]
+    raced = CliRunner().invoke(learning.main, words, catch_exceptions=False)
+    assert {m[2] for m in made} == {101, 102}
+    assert {m[1] for m in made if m[0] == OURS} == {drawn(OURS, 2)}
+    assert "EvoTorch to ours: 4.00, target 2.5" in raced.output
 
 
 def test_settings_that_were_found_are_read_as_they_were_written() -> None:
