@@ -127,8 +127,9 @@ def test_bytes_are_shown_in_the_unit_that_suits() -> None:
 def test_a_heads_bytes_are_those_of_theta_and_records() -> None:
     found = head(10_000, 20, workers=1, single=True, generations=3)
     assert set(found.cpu_s) == {*STEPS, "rest"}
-    assert 40_000 < found.traffic.from_head < 60_000
-    assert 40_000 < found.traffic.to_others < 60_000
+    # Once a generation, not once a rollout, with what a second of messages comes to beside it.
+    assert 40_000 < found.traffic.from_head < 120_000
+    assert 40_000 < found.traffic.to_others < 120_000
     assert 20 * 20 < found.journal_bytes < 40_000
     # Theta, the optimiser's two moments, and no generation open just then.
     assert 3 * 40_000 <= found.snapshot_bytes < 4 * 40_000 + 10_000
