@@ -8,13 +8,13 @@ it says itself: our config ``lander``; EvoTorch's ``lunarlander`` of examples/sc
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from evotorch_command import evotorch_command
 from evotorch_policies import network_words
 
 from policy.spec import PolicySpec
@@ -142,7 +142,7 @@ def command(
         "seed": seed,
         "folder": str(folder),
     }
-    return [evotorch, str(ROOT / "benchmarks" / "evotorch_lander.py"), json.dumps(task)]
+    return evotorch_command(evotorch, "evotorch_lander.py", task)
 
 
 def _options(settings: Settings, seed: int, folder: Path) -> dict[str, Any]:

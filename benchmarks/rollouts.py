@@ -15,7 +15,6 @@ everything between them.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 
 import click
 import numpy as np
+from evotorch_command import evotorch_command
 from evotorch_policies import network_words, to_evotorch
 from rollout_settings import (
     LR,
@@ -105,7 +105,7 @@ def measure(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         rivals = {BARE: stack.enter_context(turn_servers([bare_command(name)] * cores))}
         if evotorch is not None and setting.evotorch_target is not None:
-            command = evotorch_command(evotorch, setting, cores, folder)
+            command = command_of_evotorch(evotorch, setting, cores, folder)
             rivals[EVOTORCH] = stack.enter_context(turn_servers([command]))
         server = stack.enter_context(RedisServer())
         client = connect(server.url)
@@ -126,7 +126,7 @@ def bare_command(name: str) -> list[str]:
     return [sys.executable, str(HERE / "bare_rollouts.py"), name]
 
 
-def evotorch_command(python: str, setting: Setting, cores: int, folder: Path) -> list[str]:
+def command_of_evotorch(python: str, setting: Setting, cores: int, folder: Path) -> list[str]:
     """Of EvoTorch with the same policy, the same first parameters and the same population."""
     env = registry.make(setting.env)
     layers = network_between(setting.policy, env.observation_space, env.action_space).layers
@@ -143,7 +143,7 @@ def evotorch_command(python: str, setting: Setting, cores: int, folder: Path) ->
         "sigma": SIGMA,
         "lr": LR,
     }
-    return [python, str(HERE / "evotorch_rollouts.py"), json.dumps(task)]
+    return evotorch_command(python, "evotorch_rollouts.py", task)
 
 
 class Turns:
