@@ -12,6 +12,7 @@ import secrets
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 # Ray reads it when it is imported. It starts sooner without its dashboard, and nobody looks at it.
@@ -36,6 +37,9 @@ def gym_problem(
         options: others of GymNE.
     """
     warnings.simplefilter("ignore")  # of its packages about each other
+    # Ray's processes look for modules where they are started, and EvoTorch would take our folder
+    # ``sacred`` for the package of that name.
+    os.chdir(Path(__file__).parent)
     import ray
     from evotorch.neuroevolution import GymNE
 

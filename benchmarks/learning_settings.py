@@ -140,7 +140,7 @@ def command(
             {"max_speed": settings.lr / _CLIPUP_LR} if settings.optimizer == "clipup" else {}
         ),
         "seed": seed,
-        "folder": str(folder),
+        "folder": str(folder.resolve()),
     }
     return evotorch_command(evotorch, "evotorch_lander.py", task)
 
