@@ -14,6 +14,7 @@ from growth_figures import Steps
 
 _COMMAND = Path(__file__).resolve().parents[1] / "es" / "experiment.py"
 _WARM_UP_GENERATIONS = 1
+_STEPS = "work/env_steps_total"
 
 
 def steps_by_workers(counts: Sequence[int], rounds: int, generations: int) -> list[Steps]:
@@ -56,8 +57,10 @@ def run_of(num_workers: int, generations: int) -> tuple[float, str]:
         if ended.returncode:
             raise SystemExit(f"a run of {num_workers} workers failed: {ended.stderr[-500:]}")
         (path,) = Path(folder).glob("*/metrics.jsonl")
-        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        told = [json.loads(line) for line in path.read_text().splitlines()]
         sha256 = (ended.stdout + ended.stderr).partition("theta_sha256=")[2][:64]
-    first, last = lines[_WARM_UP_GENERATIONS - 1], lines[-1]
-    steps = last["work/env_steps_total"] - first["work/env_steps_total"]
+    # The closing test has a line of its own, with no work in it.
+    generations_told = [line for line in told if _STEPS in line]
+    first, last = generations_told[_WARM_UP_GENERATIONS - 1], generations_told[-1]
+    steps = last[_STEPS] - first[_STEPS]
     return steps / (last["time/elapsed_s"] - first["time/elapsed_s"]), sha256
