@@ -57,10 +57,8 @@ def run_of(num_workers: int, generations: int) -> tuple[float, str]:
         if ended.returncode:
             raise SystemExit(f"a run of {num_workers} workers failed: {ended.stderr[-500:]}")
         (path,) = Path(folder).glob("*/metrics.jsonl")
-        told = [json.loads(line) for line in path.read_text().splitlines()]
+        told = [json.loads(line)["metrics"] for line in path.read_text().splitlines()]
         sha256 = (ended.stdout + ended.stderr).partition("theta_sha256=")[2][:64]
-    # The closing test has a line of its own, with no work in it.
-    generations_told = [line for line in told if _STEPS in line]
-    first, last = generations_told[_WARM_UP_GENERATIONS - 1], generations_told[-1]
+    first, last = told[_WARM_UP_GENERATIONS - 1], told[-1]
     steps = last[_STEPS] - first[_STEPS]
     return steps / (last["time/elapsed_s"] - first["time/elapsed_s"]), sha256
