@@ -45,6 +45,7 @@ def run_of(num_workers: int, generations: int) -> tuple[float, str]:
         options = [
             f"workers={num_workers}",
             f"num_generations={generations}",
+            "seed=1",
             "max_wall_s=None",
             f"runs_dir={folder}",
             "final_episodes=1",
