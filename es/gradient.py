@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 2**16
-"""Parameters summed at a time: sum and product of a block (256 kB each) stay in a core's cache."""
+BLOCK = 2**17
+"""Parameters summed at a time at most: sum and product of a block stay in a core's cache."""
+_LEAST_BLOCK = 2**15
+"""Fewer are summed before another thread would have begun."""
+_MOST_THREADS = 8
+"""As many as a machine's memory is likely to feed."""
 
 
 def estimate_gradient(
@@ -24,8 +31,8 @@ def estimate_gradient(
         g = sum_i (F+_i - F-_i) epsilon_i / (2 N sigma)
 
     Rows are added in the order of ``noise_indices_n``, in float32. Each of the products and sums
-    is an elementwise one that IEEE 754 fixes to the bit: no threads, BLAS kernel, alignment or
-    block size can change the result.
+    is an elementwise one that IEEE 754 fixes to the bit: neither threads, each of which has
+    parameters of its own, nor BLAS kernel, alignment or block size can change the result.
 
     Args:
         noise_values: ``(length,)`` float32, the noise table.
@@ -47,12 +54,20 @@ def estimate_gradient(
     weight_n = (fitness_c[0::2] - fitness_c[1::2]) / (2 * num_pairs * sigma)
     rows = list(zip(noise_indices_n.tolist(), weight_n.astype(np.float32), strict=True))
     gradient = np.zeros(num_parameters, dtype=np.float32)
-    scratch = np.empty(min(BLOCK, num_parameters), dtype=np.float32)
-    for start in range(0, num_parameters, BLOCK):
-        total = gradient[start : start + BLOCK]
-        product = scratch[: len(total)]
+
+    def add_block(start: int) -> None:
+        total = gradient[start : start + block]
+        product = np.empty_like(total)
         for index, weight in rows:
             first = index + start
             np.multiply(noise_values[first : first + len(total)], weight, out=product)
             np.add(total, product, out=total)
+
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    block = min(BLOCK, max(_LEAST_BLOCK, -(-num_parameters // threads)))
+    if num_parameters <= block:
+        add_block(0)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(add_block, range(0, num_parameters, block)))
     return gradient
