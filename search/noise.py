@@ -200,8 +200,8 @@ class _Folder:
         return found
 
     def _build(self, fd: int, checksum: str | None) -> NoiseTable:
-        shared_file.preallocate(fd, 4 * self.length)
-        drawn = _draw_all(self.seed, np.frombuffer(mmap.mmap(fd, 4 * self.length), dtype="<f4"))
+        shared_file.lay_out(fd, 4 * self.length)
+        drawn = _draw_all(self.seed, self.length, fd)
         if checksum is not None and drawn != checksum:
             raise VersionMismatch(
                 f"noise table of seed {self.seed} has checksum {drawn} here and {checksum} on the "
@@ -230,17 +230,20 @@ def _default_directory() -> Path:
     return shared_memory if shared_memory.is_dir() else Path(tempfile.gettempdir())
 
 
-def _draw_all(seed: int, values: NDArray[np.float32]) -> str:
-    """Fill ``values`` and return the checksum: 64 bits of BLAKE2b over those of each chunk.
+def _draw_all(seed: int, length: int, fd: int) -> str:
+    """Fill the file and return the checksum: 64 bits of BLAKE2b over those of each chunk.
 
-    Threads take chunks; numpy and hashlib let go of the interpreter lock while they work.
+    Threads take chunks; the kernel, numpy and hashlib let go of the interpreter lock while they
+    work.
     """
+    values = np.frombuffer(mmap.mmap(fd, 4 * length), dtype="<f4")
 
     def draw_one(chunk: int) -> bytes:
         part = values[chunk * CHUNK : (chunk + 1) * CHUNK]
+        shared_file.preallocate(fd, 4 * chunk * CHUNK, part.nbytes)
         draw_chunk(seed, chunk, part)
         return hashlib.blake2b(part.data, digest_size=8).digest()
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-        digests = list(threads.map(draw_one, range(-(-len(values) // CHUNK))))
+        digests = list(threads.map(draw_one, range(-(-length // CHUNK))))
     return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()

@@ -66,17 +66,21 @@ def claim(path: Path) -> int | None:
     return None
 
 
-def preallocate(fd: int, size: int) -> None:
-    """Own ``size`` bytes now: writing into a full tmpfs through a mapping is a SIGBUS later.
+def lay_out(fd: int, size: int) -> None:
+    """Have the file be ``size`` zeros, of which none takes any room yet."""
+    os.ftruncate(fd, 0)
+    os.ftruncate(fd, size)
+
+
+def preallocate(fd: int, start: int, size: int) -> None:
+    """Own ``size`` bytes from ``start`` on now: writing into a full tmpfs through a mapping is a
+    SIGBUS later.
 
     Raises:
         OSError: ``ENOSPC`` and its kind.
     """
-    os.ftruncate(fd, 0)
-    if sys.platform == "darwin":
-        os.ftruncate(fd, size)
-    else:
-        os.posix_fallocate(fd, 0, size)
+    if sys.platform != "darwin":
+        os.posix_fallocate(fd, start, size)
 
 
 def publish(fd: int, building: Path, path: Path) -> None:
