@@ -193,6 +193,7 @@ def test_make_names_every_target() -> None:
         "test-chaos",
         "test-cloud",
         "test-dashboards",
+        "bench",
         "lint",
         "doctor",
         "clean",
