@@ -8,6 +8,7 @@ process of its own, and a check that breaks is a line like any other.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -297,6 +298,7 @@ def examine(check: Check) -> Iterator[Finding]:
 
 
 def main() -> int:
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     failed = warned = 0
     # Before the set-up there is one thing to do, and no use in thirty lines that say so.
     checks = CHECKS if installed_from() else (check_python, check_project)
