@@ -298,7 +298,6 @@ def examine(check: Check) -> Iterator[Finding]:
 
 
 def main() -> int:
-    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     failed = warned = 0
     # Before the set-up there is one thing to do, and no use in thirty lines that say so.
     checks = CHECKS if installed_from() else (check_python, check_project)
@@ -312,4 +311,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
     sys.exit(main())
