@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import redis
+
 from errors import ServiceUnavailable
 from fleet import heartbeat
 from fleet.child_process import inherited_environment
@@ -21,6 +23,7 @@ from fleet.connection import (
     connect,
     without_password,
 )
+from fleet.figures import harmless
 from fleet.parent import dying_with
 from fleet.security.access import NO_ACCESS, Access
 from fleet.server.redis_server import RedisServer
@@ -56,8 +59,9 @@ def provision(
     Args:
         workers: ``auto`` uses the workers that are there and starts one a core where there are
             none; a number always starts that many.
-        redis_url: the head's Redis; ``None`` looks at the usual place and, finding none there,
-            starts one for this run alone, unless ``workers`` is 0: nobody could find that one.
+        redis_url: the head's Redis; ``None`` looks at the usual place and, finding none there that
+            takes what is written, starts one for this run alone, unless ``workers`` is 0: nobody
+            could find that one.
         include, noise_dir: passed on to workers that are started.
         notice: where a line for people goes.
         log: file that started workers write to, rather than into a live console.
@@ -69,7 +73,7 @@ def provision(
         ResourceExhausted: a server cannot be started.
     """
     with ExitStack() as stack:
-        found = _find(redis_url, access, is_needed=workers == 0)
+        found = _find(redis_url, access, notice, is_needed=workers == 0)
         if found is None:
             server = stack.enter_context(RedisServer())
             found = Provisioned(connect(server.url), server.url)
@@ -127,7 +131,9 @@ def local_workers(
         _end(process)
 
 
-def _find(redis_url: str | None, access: Access, *, is_needed: bool) -> Provisioned | None:
+def _find(
+    redis_url: str | None, access: Access, notice: Notice, *, is_needed: bool
+) -> Provisioned | None:
     if redis_url is not None:
         return Provisioned(connect(redis_url, access=access), redis_url)
     try:
@@ -136,7 +142,23 @@ def _find(redis_url: str | None, access: Access, *, is_needed: bool) -> Provisio
         if is_needed:
             raise
         return None
+    refusal = _refusal(client)
+    if refusal and not is_needed:
+        notice(f"Redis at {DEFAULT_URL} takes no writes ({refusal}): starting one for this run")
+        client.close()
+        return None
     return Provisioned(client, DEFAULT_URL)
+
+
+def _refusal(client: Client) -> str:
+    """Why a server takes no writes, as a replica does or one that cannot save to its disk; asked by
+    removing a key that is not there.
+    """
+    try:
+        client.delete("es:nothing")
+    except redis.ResponseError as error:
+        return harmless(str(error))
+    return ""
 
 
 def _num_to_start(workers: Workers, client: Client) -> int:

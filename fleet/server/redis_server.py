@@ -68,8 +68,8 @@ class RedisServer:
         bind: address for ``port``.
         socket_path: of the unix socket, in a folder of ours that nobody else may enter and that
             is made where it is missing; ``None``: in a private folder that is removed at the end.
-        password: the head's, and anybody's who may do everything; given to the server on its
-            standard input, as a hash, never in argv.
+        password: the head's, and anybody's who may do everything; given to the server as a hash,
+            never in argv.
         worker_password: of the user ``worker``, who may do what `fleet.security.acl` says.
         tls: certificate and key; ``port`` then speaks TLS only.
         no_tls: listen beyond loopback without TLS all the same.
@@ -112,6 +112,7 @@ class RedisServer:
         _sweep(_short_folder())
         prefix = f"{_PREFIX}{os.getpid()}-"
         self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
+        self._settings = self._folder / "redis.conf"
         try:
             self._claim = SocketClaim(socket_path) if socket_path is not None else None
             listening = self._claim.path if self._claim is not None else self._folder / "s"
@@ -122,6 +123,7 @@ class RedisServer:
             self.url = self._unix_url if by_socket or self.tcp_url is None else self.tcp_url
             self._start(binary, settings.text(self._folder, listening))
             self._wait_until_up()
+            self._settings.unlink()  # hashes of passwords need not lie about
         except BaseException:
             self.stop()
             raise
@@ -169,9 +171,13 @@ class RedisServer:
         self.stop()
 
     def _start(self, binary: Path, settings: str) -> None:
+        # A file, whole before anybody reads it: a server that finds its standard input ended, its
+        # starter having died just then, takes that for settings of everybody's and lives on.
+        self._settings.touch(0o600)
+        self._settings.write_text(settings)
         self._process = subprocess.Popen(
-            [binary, "-"],
-            stdin=subprocess.PIPE,
+            [binary, self._settings],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             cwd=self._folder,
@@ -179,12 +185,6 @@ class RedisServer:
             start_new_session=True,
             preexec_fn=dying_with(os.getpid()),
         )
-        assert self._process.stdin is not None
-        try:
-            with self._process.stdin as stdin:
-                stdin.write(settings.encode())
-        except BrokenPipeError:
-            raise self._did_not_start() from None
 
     def _wait_until_up(self) -> None:
         deadline_s = time.monotonic() + _START_S

@@ -1,4 +1,4 @@
-"""What our Redis server is told on its standard input: where to listen, whom to let in, limits."""
+"""What our Redis server is told: where to listen, whom to let in, limits."""
 
 from __future__ import annotations
 

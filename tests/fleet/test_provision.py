@@ -78,6 +78,18 @@ def test_workers_that_are_there_are_used(nowhere: str, tmp_path: Path) -> None:
         client.close()
 
 
+def test_a_server_that_takes_no_writes_is_left_alone(nowhere: str, tmp_path: Path) -> None:
+    notices: list[str] = []
+    with RedisServer(port=int(nowhere.split(":")[-1].split("/")[0])) as server:
+        with connect(server.url) as client:
+            client.replicaof("127.0.0.1", "1")
+        with provision.provision(
+            1, None, include=None, noise_dir=None, notice=notices.append, log=tmp_path / "log"
+        ) as found:
+            assert found.url.startswith("unix://")
+            assert "read only replica" in notices[0]
+
+
 def test_no_workers_and_no_server_is_refused_rather_than_waited_for(
     nowhere: str, tmp_path: Path
 ) -> None:
