@@ -6,8 +6,10 @@ import ctypes
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import gymnasium
@@ -44,11 +46,16 @@ class WorstWorld(SlowWorld):
         raise ValueError("the knee is inside out")
 
     def take_all_down(self) -> None:
-        """The relay, its Redis, every other worker, and the supervisor."""
-        supervisor = psutil.Process(os.getppid())
-        family = supervisor.children(recursive=True)
-        for process in [supervisor, *(p for p in family if p.pid != os.getpid())]:
-            process.send_signal(signal.SIGKILL)
+        """The relay, its Redis, every other worker, and the supervisor.
+
+        It is named by its process id, since our parent is another one, and the parent of many,
+        as soon as a rollout beside this one has taken the supervisor down.
+        """
+        with suppress(psutil.NoSuchProcess):
+            supervisor = psutil.Process(int(sys.argv[sys.argv.index("--parent-pid") + 1]))
+            family = supervisor.children(recursive=True)
+            for process in [supervisor, *(p for p in family if p.pid != os.getpid())]:
+                process.send_signal(signal.SIGKILL)
         time.sleep(600)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -34,7 +35,7 @@ class Regicide(Trouble):
     """`Trouble` that befalls the supervisor of its process."""
 
     def take_all_down(self) -> None:
-        os.kill(os.getppid(), signal.SIGKILL)
+        os.kill(int(sys.argv[sys.argv.index("--parent-pid") + 1]), signal.SIGKILL)
         time.sleep(600)
 
 
