@@ -24,26 +24,24 @@ from typing import NamedTuple
 import click
 import msgspec
 import numpy as np
-from rollout_settings import LR, NOISE_SEED, RUN_UID, SETTINGS, SIGMA, experiment_of
+from rollout_settings import NOISE_SEED, SETTINGS, experiment_of, search_from
 
 from env.gait_file import read_gait
-from es.openai_es import OpenAIES
 from fleet.connection import connect
 from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
 from fleet.server.redis_server import RedisServer
 from search.arithmetic import use_one_thread
 from search.candidates import write_candidate
-from search.messages import Generation, SeedRule
+from search.messages import Generation
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 from search.open_generation import OpenGeneration
-from search.run_state import RunState
-from search.settings import LoopSettings
 
 HERE = Path(__file__).resolve().parent
 GAIT = HERE.parent / "examples" / "gaits" / "walk2d.json"
 ENV_NAME = "OpenSimWalk2D-v0"
 TARGET = 1.15
+GIVE_UP_S = 120.0
 
 
 class Turn(NamedTuple):
@@ -89,7 +87,8 @@ def measure(cores: int, rounds: int, population: int, steps: int) -> tuple[list[
         exact = msgspec.structs.replace(setting.env, options={"preset": "exact"})
         pool = RedisPool(client, experiment_of(setting._replace(env=exact), noise.spec))
         stack.callback(pool.shutdown)
-        state = search(noise, population, steps)
+        theta = read_gait(GAIT).theta_d
+        state = search_from(theta, noise, pop_size=population, max_steps=steps)
         ours, theirs = [], []
         for _ in range(rounds + 1):
             (opened,) = state.ask_due()
@@ -101,23 +100,6 @@ def measure(cores: int, rounds: int, population: int, steps: int) -> tuple[list[
         return ours[1:], theirs[1:]
 
 
-def search(noise: NoiseTable, population: int, steps: int) -> RunState:
-    """OpenAI-ES that hardly leaves the gait it begins with."""
-    theta = read_gait(GAIT).theta_d
-    strategy = OpenAIES(
-        theta, noise, run_seed=1, pop_size=population, sigma=SIGMA, lr=LR, optimizer="adam"
-    )
-    settings = LoopSettings(
-        run_uid=RUN_UID,
-        seeds=SeedRule(1),
-        num_generations=10**6,
-        num_validation=0,
-        num_final=0,
-        max_ep_length=steps,
-    )
-    return RunState(strategy, settings, None)
-
-
 def evaluated(pool: RedisPool, opened: OpenGeneration) -> Turn:
     """Have our workers evaluate a generation."""
     steps, began_s = 0, time.perf_counter()
@@ -127,6 +109,11 @@ def evaluated(pool: RedisPool, opened: OpenGeneration) -> Turn:
             if batch.digest == opened.digest:
                 opened.add(batch)
                 steps += sum(record.length for record in batch.records)
+        # Workers refuse a run of other code than theirs, and would be waited for in vain.
+        if not steps and time.perf_counter() - began_s > GIVE_UP_S:
+            raise click.ClickException(
+                f"no worker has answered in {GIVE_UP_S:g} s: leave the source as it is meanwhile"
+            )
     pool.close(opened.generation.number)
     return Turn(steps, time.perf_counter() - began_s)
 

@@ -23,11 +23,17 @@ import click
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from rollout_settings import NOISE_SEED, RUN_UID, SETTINGS, Setting, experiment_of
+from rollout_settings import (
+    NOISE_SEED,
+    SETTINGS,
+    Setting,
+    experiment_of,
+    first_theta,
+    search_from,
+)
 
 from env import registry
 from env.spec import EnvSpec
-from es.openai_es import OpenAIES
 from fleet.actors.cluster import connected
 from fleet.connection import connect
 from fleet.evaluation.guarded_evaluator import GuardedEvaluator
@@ -37,17 +43,15 @@ from fleet.serial_pool import SerialPool
 from fleet.server.redis_server import RedisServer
 from policy.actions import action_decoder
 from policy.actor import build_actor, network_between
-from policy.parameters import initial_theta
 from policy.spec import PolicySpec
 from search.arithmetic import use_one_thread
 from search.candidates import write_candidate
 from search.evaluator import Evaluator
-from search.messages import Experiment, SeedRule
+from search.messages import Experiment
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 from search.protocol import Pool
 from search.run_state import RunState
 from search.seeds import rollout_seeds
-from search.settings import LoopSettings
 
 WALK = "OpenSimWalk2D-v0"
 CASES = {
@@ -130,23 +134,15 @@ def contenders_of(
 
 
 def search(setting: Setting, noise: NoiseTable, overlap: int = 0) -> RunState:
-    """OpenAI-ES that hardly learns, so that its episodes stay of one kind: uneven, as in a run."""
-    env = registry.make(setting.env)
-    theta = initial_theta(setting.policy, env.observation_space, env.action_space, seed=1)
-    env.close()
-    strategy = OpenAIES(
-        theta, noise, run_seed=1, pop_size=setting.pop_size, sigma=0.1, lr=1e-6, optimizer="adam"
-    )
-    settings = LoopSettings(
-        run_uid=RUN_UID,
-        seeds=SeedRule(1),
-        num_generations=10**6,
-        num_validation=0,
-        num_final=0,
-        max_ep_length=setting.max_steps,
+    """A search with episodes that are uneven, as in a run."""
+    return search_from(
+        first_theta(setting),
+        noise,
+        pop_size=setting.pop_size,
+        max_steps=setting.max_steps,
+        sigma=0.1,
         overlap=overlap,
     )
-    return RunState(strategy, settings, None)
 
 
 def serial_evaluator(experiment: Experiment, noise: NoiseTable) -> Evaluator | GuardedEvaluator:

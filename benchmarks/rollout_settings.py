@@ -89,22 +89,37 @@ def experiment_of(setting: Setting, noise: NoiseSpec) -> Experiment:
 
 def state_of(setting: Setting, noise: NoiseTable) -> RunState:
     """A search whose candidates hardly leave the policy it begins with, and never ends."""
-    strategy = OpenAIES(
+    return search_from(
         first_theta(setting),
         noise,
-        run_seed=1,
         pop_size=setting.pop_size,
-        sigma=SIGMA,
-        lr=LR,
-        optimizer="adam",
+        max_steps=setting.max_steps,
+        num_validation=setting.num_validation,
+    )
+
+
+def search_from(
+    theta: NDArray[np.float32],
+    noise: NoiseTable,
+    *,
+    pop_size: int,
+    max_steps: int,
+    sigma: float = SIGMA,
+    num_validation: int = 0,
+    overlap: int = 0,
+) -> RunState:
+    """OpenAI-ES that hardly learns, so that its episodes stay of one kind, and never ends."""
+    strategy = OpenAIES(
+        theta, noise, run_seed=1, pop_size=pop_size, sigma=sigma, lr=LR, optimizer="adam"
     )
     settings = LoopSettings(
         run_uid=RUN_UID,
         seeds=SeedRule(1),
         num_generations=10**6,
-        num_validation=setting.num_validation,
+        num_validation=num_validation,
         num_final=0,
-        max_ep_length=setting.max_steps,
+        max_ep_length=max_steps,
         num_checkpoints=0,
+        overlap=overlap,
     )
     return RunState(strategy, settings, None)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from search.arithmetic import num_threads
+
 BLOCK = 2**17
 """Parameters summed at a time at most: sum and product of a block stay in a core's cache."""
 _LEAST_BLOCK = 2**15
 """Fewer are summed before another thread would have begun."""
-_MOST_THREADS = 8
-"""As many as a machine's memory is likely to feed."""
 
 
 def estimate_gradient(
@@ -63,7 +62,7 @@ def estimate_gradient(
             np.multiply(noise_values[first : first + len(total)], weight, out=product)
             np.add(total, product, out=total)
 
-    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    threads = num_threads()
     block = min(BLOCK, max(_LEAST_BLOCK, -(-num_parameters // threads)))
     if num_parameters <= block:
         add_block(0)

@@ -18,6 +18,13 @@ THREAD_VARIABLES = (
 )
 
 
+def num_threads() -> int:
+    """Threads for work whose bits do not depend on their number: one for each core, and eight at
+    most, as many as a machine's memory is likely to feed.
+    """
+    return min(8, os.cpu_count() or 1)
+
+
 def use_one_thread() -> None:
     """One BLAS, OpenMP and torch thread from now on, here and in processes started from here.
 

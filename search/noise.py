@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from errors import ConfigError, ResourceExhausted, VersionMismatch
 from search import shared_file
+from search.arithmetic import num_threads
 from search.messages import NoiseSpec
 
 DEFAULT_LENGTH = 25_000_000
@@ -244,6 +245,6 @@ def _draw_all(seed: int, length: int, fd: int) -> str:
         draw_chunk(seed, chunk, part)
         return hashlib.blake2b(part.data, digest_size=8).digest()
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+    with ThreadPoolExecutor(num_threads()) as threads:
         digests = list(threads.map(draw_one, range(-(-length // CHUNK))))
     return hashlib.blake2b(b"".join(digests), digest_size=8).hexdigest()
