@@ -26,6 +26,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
+from evotorch_command import startable
 from learning_runs import RESULT, Outcome, make_run, outcome_in
 from learning_scores import GOAL, HELD_OUT, Examiners, examiners
 from learning_settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
@@ -43,6 +44,7 @@ Make = Callable[[str, Settings, int, float, Path], Outcome]
 _evotorch = click.option(
     "--evotorch",
     default=str(ROOT / ".venv-evotorch" / "bin" / "python"),
+    callback=startable,
     help="A Python that has requirements-evotorch.txt.",
 )
 _folder = click.option(

@@ -125,13 +125,19 @@ def timed(env: gymnasium.Env[Any, Any], actions: Actions) -> Turn:
 @click.command()
 @click.option("--steps", default=60, show_default=True, type=click.IntRange(2))
 @click.option("--turns", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--envs", help="Only these, by commas.")
+@click.option(
+    "--env",
+    "envs",
+    type=click.Choice([row.env_name for row in ROWS]),
+    multiple=True,
+    help="One alone; may come again.",
+)
 @click.option("--python215", help="A Python with osim-rl 2.1.5, for Run and Prosthetics.")
 @click.option("--play", "playing", nargs=3, hidden=True, help="Be a player.")
 def main(
     steps: int,
     turns: int,
-    envs: str | None,
+    envs: tuple[str, ...],
     python215: str | None,
     playing: tuple[str, str, str] | None,
 ) -> None:
@@ -140,14 +146,13 @@ def main(
     if playing is not None:
         play(playing[0], playing[1], Path(playing[2]))
         return
-    wanted = envs.split(",") if envs else [row.env_name for row in ROWS]
     print(f"steps per cpu-second, medians of {turns} turns of {steps} steps; load {load():.1f}")
     print(
         f"{'environment':22}{'actions':>8}{'osim-rl':>9}{'ours':>7}{'ratio':>7}{'target':>8}"
         f"{'fast':>7}{'ratio':>7}{'target':>8}{'load':>6}"
     )
     for row in ROWS:
-        if row.env_name in wanted:
+        if not envs or row.env_name in envs:
             python = python215 if row.is_of_215 else sys.executable
             print(measured_line(row, steps, turns, python), flush=True)
     print(

@@ -68,17 +68,23 @@ Turn = Callable[[float], float]
 
 
 @click.command()
-@click.option("--cases", default=",".join(CASES), show_default=True, help="Names, by commas.")
+@click.option(
+    "--case",
+    "cases",
+    type=click.Choice(list(CASES)),
+    multiple=True,
+    help="One alone; may come again.",
+)
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=4.0, show_default=True, help="Least length of a turn.")
-def main(cases: str, rounds: int, seconds: float) -> None:
+def main(cases: tuple[str, ...], rounds: int, seconds: float) -> None:
     """Measure the pools and the plain loop in turns."""
     use_one_thread()
     cores = num_cores()
     # The plain loop's tasks find processors free while our actors hold theirs and rest.
     with connected(None, workers=2 * cores):
         print(f"{cores} cores, load {os.getloadavg()[0]:.1f}; steps/s, medians of {rounds} rounds")
-        for case in cases.split(","):
+        for case in cases or CASES:
             shown(case, measured(CASES[case], cores, rounds, seconds))
 
 

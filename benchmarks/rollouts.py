@@ -27,7 +27,7 @@ from typing import Any
 
 import click
 import numpy as np
-from evotorch_command import evotorch_command
+from evotorch_command import evotorch_command, startable
 from evotorch_policies import network_words, to_evotorch
 from rollout_settings import (
     LR,
@@ -60,11 +60,21 @@ BARE, OURS, EVOTORCH = "bare", "ours", "EvoTorch"
 
 
 @click.command()
-@click.option("--envs", default=",".join(SETTINGS), show_default=True, help="Names, by commas.")
+@click.option(
+    "--env",
+    "envs",
+    type=click.Choice(list(SETTINGS)),
+    multiple=True,
+    help="One alone; may come again.",
+)
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=5.0, show_default=True, help="Least length of a turn.")
-@click.option("--evotorch", help="A Python that has EvoTorch; without it, nothing about it.")
-def main(envs: str, rounds: int, seconds: float, evotorch: str | None) -> None:
+@click.option(
+    "--evotorch",
+    callback=startable,
+    help="A Python that has EvoTorch; without it, nothing about it.",
+)
+def main(envs: tuple[str, ...], rounds: int, seconds: float, evotorch: str | None) -> None:
     """Measure the whole system against bare simulators, and against EvoTorch."""
     use_one_thread()
     cores = num_cores()
@@ -73,7 +83,7 @@ def main(envs: str, rounds: int, seconds: float, evotorch: str | None) -> None:
         f"{'environment':26}{BARE:>9}{OURS:>9}{EVOTORCH:>10}"
         f"{'of bare':>9}{'target':>8}{'x EvoTorch':>12}{'target':>8}{'load':>6}"
     )
-    for name in envs.split(","):
+    for name in envs or SETTINGS:
         print(row(name, measure(name, rounds, seconds, cores, evotorch)), flush=True)
 
 

@@ -56,17 +56,23 @@ class Start(NamedTuple):
 
 
 @click.command()
-@click.option("--envs", default=",".join(IMPORTS), show_default=True, help="Names, by commas.")
+@click.option(
+    "--env",
+    "envs",
+    type=click.Choice(list(IMPORTS)),
+    multiple=True,
+    help="One alone; may come again.",
+)
 @click.option("--rounds", default=7, show_default=True, type=click.IntRange(1))
 @click.option("--max_steps", default=20, show_default=True, help="Cap of an episode.")
-def main(envs: str, rounds: int, max_steps: int) -> None:
+def main(envs: tuple[str, ...], rounds: int, max_steps: int) -> None:
     """Measure a worker's start against the imports that it cannot do without."""
     print(f"{num_cores()} cores, load {os.getloadavg()[0]:.1f}; s, medians of {rounds} rounds")
     columns = "".join(f"{name:>12}" for name in Start._fields[1:])
     print(
         f"{'environment':26}{'imports':>9}{'start':>8}{'ratio':>7}{'target':>8}{columns}{'load':>6}"
     )
-    for name in envs.split(","):
+    for name in envs or IMPORTS:
         bare, ours = measure(name, rounds, max_steps)
         ratio = statistics.median(our.whole / its for our, its in zip(ours, bare, strict=True))
         medians = [statistics.median(values) for values in zip(*ours, strict=True)]
