@@ -49,8 +49,11 @@ class WorstWorld(SlowWorld):
         """The relay, its Redis, every other worker, and the supervisor.
 
         It is named by its process id, since our parent is another one, and the parent of many,
-        as soon as a rollout beside this one has taken the supervisor down.
+        as soon as a rollout beside this one has taken the supervisor down. Not at once: handed out
+        together each time, two rollouts of which one crashes as soon as the other takes it down
+        are lost together each time, and neither is heard of.
         """
+        time.sleep(0.5)
         with suppress(psutil.NoSuchProcess):
             supervisor = psutil.Process(int(sys.argv[sys.argv.index("--parent-pid") + 1]))
             family = supervisor.children(recursive=True)
