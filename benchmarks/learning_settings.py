@@ -1,8 +1,8 @@
 """What is tuned, by which draws, and the commands that settings become.
 
-Both sides try the same draws: policy, normalisation, population, sigma, and how fast a step is
-beside sigma. EvoTorch chooses between its two optimisers besides. Each side's first trial is what
-it says itself: our config ``lander``; EvoTorch's ``lunarlander`` of examples/scripts/rl_clipup.py.
+Both sides try the same draws: policy, normalisation, population, sigma, optimiser, and how fast a
+step is beside sigma. Each side's first trial is what it says itself: our config ``lander``;
+EvoTorch's ``lunarlander`` of examples/scripts/rl_clipup.py. Its second is what the other says.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _NETWORKS: dict[str, tuple[int, ...]] = {"linear": (), "16x16": (16, 16), "64x64
 _SIGMA = {"linear": (0.2, 1.5), "16x16": (0.05, 0.5), "64x64": (0.02, 0.2)}
 _STEP = (0.1, 1.0)
 _POP_SIZES = (40, 60, 100, 200)
-# ClipUp's authors: a fifteenth of the radius at most, three quarters of that each time. Their
-# rule is the middle of the range of steps.
+# ClipUp's authors: a fifteenth of the radius at most. Their rule is the middle of our range.
 _SPEEDS_IN_RADIUS = 15
-_CLIPUP_LR = 0.75
+_LR_OF_SPEED = {OURS: 0.5, EVOTORCH: 0.75}
+"""ClipUp's step size of its greatest speed: ours by its paper, EvoTorch's by its script."""
 _ENDLESS = 100_000
 
 
@@ -85,28 +85,42 @@ def documented(side: str) -> Settings:
     """What a side recommends for this environment."""
     if side == EVOTORCH:
         # radius_init 4.5 over 16 parameters, max_speed 0.3
-        return Settings("linear", "none", False, 200, 4.5 / 4, "clipup", 0.3 * _CLIPUP_LR, False)
+        lr = 0.3 * _LR_OF_SPEED[side]
+        return Settings("linear", "none", False, 200, 4.5 / 4, "clipup", lr, biases=False)
     lander = NAMED_CONFIGS["lander"].options
     return Settings(
-        "linear", "tanh", False, lander["pop_size"], lander["sigma"], "adam", lander["lr"]
+        lander["network"],
+        lander["output_activation"],
+        False,
+        lander["pop_size"],
+        lander["sigma"],
+        lander["optimizer"],
+        lander["lr"],
     )
 
 
 def drawn(side: str, trial: int) -> Settings:
-    """Trial 0 is what is documented; the others are the same draws for both sides."""
+    """Trial 0 is what a side says, 1 what the other says; then come the same draws for both."""
     if trial == 0:
         return documented(side)
+    if trial == 1:
+        other = EVOTORCH if side == OURS else OURS
+        settings = documented(other)._replace(biases=documented(side).biases)
+        if settings.optimizer == "clipup":
+            share = _LR_OF_SPEED[side] / _LR_OF_SPEED[other]
+            settings = settings._replace(lr=settings.lr * share)
+        return settings
     random = np.random.default_rng([2020, trial])
     network = str(random.choice(list(_NETWORKS)))
     sigma, step = (_log_uniform(random, span) for span in (_SIGMA[network], _STEP))
     output, normalize = str(random.choice(["tanh", "none"])), bool(random.integers(2))
     pop_size, by_clipup = int(random.choice(_POP_SIZES)), bool(random.integers(2))
     settings = Settings(network, output, normalize, pop_size, sigma, "adam", sigma * step)
-    if side == EVOTORCH and by_clipup:
-        relative = step / math.sqrt(_STEP[0] * _STEP[1])
-        max_speed = sigma * math.sqrt(_num_parameters(network)) / _SPEEDS_IN_RADIUS * relative
-        return settings._replace(optimizer="clipup", lr=max_speed * _CLIPUP_LR)
-    return settings
+    if not by_clipup:
+        return settings
+    relative = step / math.sqrt(_STEP[0] * _STEP[1])
+    max_speed = sigma * math.sqrt(_num_parameters(network)) / _SPEEDS_IN_RADIUS * relative
+    return settings._replace(optimizer="clipup", lr=max_speed * _LR_OF_SPEED[side])
 
 
 def _log_uniform(random: np.random.Generator, span: tuple[float, float]) -> float:
@@ -137,7 +151,9 @@ def command(
         "optimizer": settings.optimizer,
         "lr": settings.lr,
         "optimizer_config": (
-            {"max_speed": settings.lr / _CLIPUP_LR} if settings.optimizer == "clipup" else {}
+            {"max_speed": settings.lr / _LR_OF_SPEED[side]}
+            if settings.optimizer == "clipup"
+            else {}
         ),
         "seed": seed,
         "folder": str(folder.resolve()),

@@ -1,4 +1,4 @@
-"""Optimisers of torch by name, with fixed arithmetic.
+"""Optimisers by name, torch's and one of ours, with fixed arithmetic.
 
 Adding one: a function that builds it, and its line in `OPTIMIZERS`.
 """
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from errors import ConfigError, did_you_mean
+from es.clipup import ClipUp
 
 
 class OptimizerSettings(NamedTuple):
@@ -56,6 +57,8 @@ OPTIMIZERS: dict[str, OptimizerKind] = {
     "rmsprop": OptimizerKind(
         lambda p, s: torch.optim.RMSprop(p, lr=s.lr, momentum=s.momentum, **_NO_FOREACH)
     ),
+    # Toklu et al. 2020: its speed limit by their rule
+    "clipup": OptimizerKind(lambda p, s: ClipUp(p, s.lr, 2 * s.lr, s.momentum)),
     "adagrad": OptimizerKind(lambda p, s: torch.optim.Adagrad(p, lr=s.lr, **_PLAIN)),
 }
 

@@ -28,12 +28,13 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         {
             "env_name": "LunarLanderContinuous-v3",
             "network": "linear",
-            "output_activation": "tanh",
-            "pop_size": 100,
-            # Half of that, and some seeds learn to fall straight down (-110) and never leave it.
-            "sigma": 0.5,
-            "lr": 0.2,
-            "num_generations": 200,
+            "output_activation": "none",
+            "pop_size": 40,
+            # With much less, some seeds learn to fall straight down (-110) and never leave it.
+            "sigma": 0.8,
+            "optimizer": "clipup",
+            "lr": 0.12,
+            "num_generations": 500,
             "max_wall_s": 110.0,
             "validation_episodes": 10,
             "final_episodes": 100,

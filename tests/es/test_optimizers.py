@@ -65,6 +65,28 @@ def test_adam_takes_the_steps_of_its_paper() -> None:
     assert optimizer.theta == pytest.approx(theta, rel=1e-4)
 
 
+def test_clipup_takes_the_steps_of_its_paper() -> None:
+    optimizer = ThetaOptimizer(ZEROS, "clipup", OptimizerSettings(lr=0.1, momentum=0.9))
+    theta, velocity, speeds = np.zeros(3), np.zeros(3), []
+    for noise in gradients(8):
+        gradient = noise + np.float32(1.0)
+        optimizer.ascend(1000 * gradient)  # its length does not matter
+        # Toklu et al. 2020, algorithm 1, uphill
+        velocity = 0.9 * velocity + 0.1 * gradient / np.linalg.norm(gradient)
+        speeds.append(np.linalg.norm(velocity))
+        velocity *= min(1.0, 0.2 / speeds[-1])
+        theta += velocity
+    assert optimizer.theta == pytest.approx(theta, rel=1e-4)
+    assert min(speeds) < 0.2 < max(speeds)
+
+
+def test_clipup_coasts_where_there_is_no_slope() -> None:
+    optimizer = ThetaOptimizer(ZEROS, "clipup", OptimizerSettings(lr=0.1, momentum=0.5))
+    optimizer.ascend(np.array([0, 3, 4], dtype=np.float32))
+    optimizer.ascend(ZEROS)
+    assert optimizer.theta == pytest.approx([0, 0.09, 0.12])
+
+
 def test_sgd_has_momentum_and_l2_pulls_towards_zero() -> None:
     settings = OptimizerSettings(lr=0.5, l2coeff=0.25, momentum=0.5)
     optimizer = ThetaOptimizer(np.array([8.0], dtype=np.float32), "sgd", settings)
