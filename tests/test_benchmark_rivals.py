@@ -250,7 +250,8 @@ def test_both_sides_are_tuned_alike_and_race_with_what_was_found(
     monkeypatch.setattr(learning, "examiners", lambda cores: nullcontext())
     monkeypatch.setattr(learning, "FOUND", tmp_path / "found.json")
 
-    words = ["tune", "--trials", "3", "--seconds", "45", "--folder", str(tmp_path)]
+    where = ["--folder", str(tmp_path), "--evotorch", sys.executable]
+    words = ["tune", "--trials", "3", "--seconds", "45", *where]
     tuned = CliRunner().invoke(learning.main, words, catch_exceptions=False)
     assert tuned.exit_code == 0
     assert [m[0] for m in made[:4]] == [OURS, EVOTORCH, EVOTORCH, OURS]
@@ -259,7 +260,7 @@ def test_both_sides_are_tuned_alike_and_race_with_what_was_found(
     assert learning.found_settings() == {OURS: drawn(OURS, 2), EVOTORCH: documented(EVOTORCH)}
 
     made.clear()
-    words = ["race", "--seeds", "2", "--cap", "90", "--folder", str(tmp_path)]
+    words = ["race", "--seeds", "2", "--cap", "90", *where]
     raced = CliRunner().invoke(learning.main, words, catch_exceptions=False)
     assert {m[2] for m in made} == {101, 102}
     assert {m[1] for m in made if m[0] == OURS} == {drawn(OURS, 2)}
@@ -270,6 +271,13 @@ def test_settings_that_were_found_are_read_as_they_were_written() -> None:
     for side in SIDES:
         settings = drawn(side, 3)
         assert Settings(**settings._asdict()) == settings
+
+
+def test_a_python_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    words = ["race", "--folder", str(tmp_path), "--evotorch", str(tmp_path / "python")]
+    refused = CliRunner().invoke(learning.main, words)
+    assert refused.exit_code == 2
+    assert "make bench" in refused.output
 
 
 def test_servers_take_turns_and_their_rates_add_up() -> None:
