@@ -20,10 +20,12 @@ _OTHERWISE: dict[str, NamedConfig] = {
         # to 228 over 100 test episodes (three seeds), by two of them 224 to 286 (four).
         {
             "output_activation": "tanh",
+            "initial_theta": "policy",
             "pop_size": 40,
             "sigma": 0.5,
             "num_episodes": 5,
             "num_generations": 200,
+            "validation_every": 1,
         },
     ),
     "pendulum": NamedConfig(
