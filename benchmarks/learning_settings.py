@@ -168,6 +168,7 @@ def _options(settings: Settings, seed: int, folder: Path) -> dict[str, Any]:
         "network": policy.network,
         "hidden_sizes": list(policy.hidden_sizes),
         "output_activation": policy.output_activation,
+        "initial_theta": "policy" if policy.hidden_sizes else "zeros",
         "normalize_observations": policy.normalize_observations,
         "pop_size": settings.pop_size,
         "sigma": settings.sigma,

@@ -156,8 +156,8 @@ def _refusal(client: Client) -> str:
     """
     try:
         client.delete("es:nothing")
-    except redis.ResponseError as error:
-        return harmless(str(error))
+    except redis.RedisError as error:
+        return harmless(str(error)) or type(error).__name__
     return ""
 
 

@@ -86,7 +86,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     Beginning:
         load_from: run id whose last parameters to begin with, or a gait file (.json);
             resume: run id to go on with.
-        initial_theta: policy, the policy's own first parameters; zeros. Not beside load_from.
+        initial_theta: policy, the policy's own first parameters; zeros, for policies without
+            hidden layers. load_from comes before it.
     """
 
     env_name: str = "LunarLanderContinuous-v3"
@@ -192,11 +193,6 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             raise ValueError(f"pool={self.pool} must be {' or '.join(POOLS)}")
         if self.restarts not in RESTARTS:
             raise ValueError(f"restarts={self.restarts} must be {' or '.join(RESTARTS)}")
-        if self.initial_theta != "policy" and self.load_from is not None:
-            raise ValueError(
-                f"initial_theta={self.initial_theta} beside load_from={self.load_from}: a run "
-                "begins in one place; leave one out"
-            )
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds={list(self.bounds)} must be the least and the greatest value")
 

@@ -21,6 +21,7 @@ from tracking.mongo.place import find_mongo
 from tracking.store import open_run
 
 GAIT_SUFFIX = ".json"
+_WITHOUT_HIDDEN_LAYERS = ("linear", "reflex", "random")
 
 
 class Beginning(NamedTuple):
@@ -56,7 +57,7 @@ def begin(config: RunConfig, include: Path | None, notice: Callable[[str], None]
             include=include,
             notice=notice,
         )
-        theta, statistics = _first_theta(config, env, actor, include)
+        theta, statistics = _first_theta(config, env, actor, include, notice)
     finally:
         env.close()
     fixed_world = config.env_seed is not None and config.env_seed >= 0
@@ -71,12 +72,21 @@ def begin(config: RunConfig, include: Path | None, notice: Callable[[str], None]
 
 
 def _first_theta(
-    config: RunConfig, env: gymnasium.Env[Any, Any], actor: Actor, include: Path | None
+    config: RunConfig,
+    env: gymnasium.Env[Any, Any],
+    actor: Actor,
+    include: Path | None,
+    notice: Callable[[str], None],
 ) -> tuple[NDArray[np.float32], ObservationStatistics | None]:
     statistics = None
     if config.normalize_observations:
         statistics = ObservationStatistics.empty(actor.observation_size)
-    if config.initial_theta == "zeros":
+    if config.load_from is None and config.initial_theta == "zeros":
+        if config.network not in _WITHOUT_HIDDEN_LAYERS:
+            notice(
+                f"initial_theta=zeros with network={config.network}: hidden units that are all "
+                "zero learn slowly; initial_theta=policy begins elsewhere"
+            )
         return np.zeros(actor.num_parameters, dtype=np.float32), statistics
     if config.load_from is None:
         theta = initial_theta(

@@ -173,8 +173,14 @@ class RedisServer:
     def _start(self, binary: Path, settings: str) -> None:
         # A file, whole before anybody reads it: a server that finds its standard input ended, its
         # starter having died just then, takes that for settings of everybody's and lives on.
-        self._settings.touch(0o600)
-        self._settings.write_text(settings)
+        try:
+            self._settings.touch(0o600)
+            self._settings.write_text(settings)
+        except OSError as error:
+            raise ResourceExhausted(
+                f"{self._settings} cannot be written ({error.strerror}): free the disk there, or "
+                "name another folder with TMPDIR"
+            ) from None
         self._process = subprocess.Popen(
             [binary, self._settings],
             stdin=subprocess.DEVNULL,
