@@ -142,8 +142,7 @@ def _find(
         if is_needed:
             raise
         return None
-    refusal = _refusal(client)
-    if refusal and not is_needed:
+    if not is_needed and (refusal := _refusal(client)):
         notice(f"Redis at {DEFAULT_URL} takes no writes ({refusal}): starting one for this run")
         client.close()
         return None
