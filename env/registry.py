@@ -14,6 +14,7 @@ from typing import Any
 import gymnasium as gym
 
 from env import box2d_shapes
+from env.musculoskeletal.kernels import pinned_kernels
 from env.spec import EnvSpec
 from env.wrappers import FrameSkip, History
 from errors import ConfigError, EnvUnavailable, did_you_mean
@@ -274,7 +275,8 @@ def _declaration(spec: EnvSpec, include: Path | None) -> Any:
     name = canonical_name(spec.name, _silent)
     if ":" in name:
         module, _, name = name.partition(":")
-        import_included(module, include)
+        with pinned_kernels():  # for the `opensim` that it may import
+            import_included(module, include)
         if name in gym.registry:
             return gym.registry[name]
         raise EnvUnavailable(
@@ -337,7 +339,8 @@ def _of_the_users_own(options: dict[str, Any], include: Path | None) -> dict[str
     own: dict[str, Any] = {}
     reward, model = options.get("reward"), options.get("model")
     if reward is not None:
-        own["reward"] = import_function(reward, include)
+        with pinned_kernels():  # for the `opensim` that it may import
+            own["reward"] = import_function(reward, include)
     if model is not None:
         own["model"] = _bundled_model(str(model), include) or included_file(model, include)
     return own

@@ -9,6 +9,8 @@ import sys
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from env.musculoskeletal.kernels import opensim_kernels
+
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -38,7 +40,8 @@ def use_one_thread() -> None:
 
 
 def fingerprint() -> str:
-    """16 hex digits of what rollouts compute with: matrix-vector products, tanh, exp.
+    """16 hex digits of what rollouts compute with: matrix-vector products, tanh, exp, and the
+    kernels that OpenSim has.
 
     Machines that agree here gave equal rollouts to the bit; older processors' kernels differ.
     """
@@ -50,4 +53,5 @@ def fingerprint() -> str:
         product = matrix.astype(kind) @ vector.astype(kind)
         for part in (product, np.tanh(product), np.exp(-np.abs(product)), np.sin(product)):
             hashed.update(part.tobytes())
+    hashed.update(opensim_kernels().encode())
     return hashed.hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,7 +26,12 @@ os.environ["ES_MONGO_URL"] = "off"
 
 from hypothesis import settings  # noqa: E402
 
-from errors import ServiceUnavailable  # noqa: E402
+from env.musculoskeletal.model import import_opensim  # noqa: E402
+from errors import EnvUnavailable, ServiceUnavailable  # noqa: E402
+
+# As the program imports it, before a test does it otherwise: who is first chooses its kernels.
+with suppress(EnvUnavailable):
+    import_opensim()
 
 # The same examples everywhere and no deadline: a busy machine must not fail a test.
 settings.register_profile("gate", derandomize=True, deadline=None)

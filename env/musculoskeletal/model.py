@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from env.musculoskeletal.integration import PRESETS, Integration
+from env.musculoskeletal.kernels import pinned_kernels
 from errors import ConfigError, EnvUnavailable
 
 STEP_S = 0.01
@@ -26,15 +27,16 @@ _RESTING_CONTROL = 1.0
 
 
 def import_opensim() -> Any:
-    """The ``opensim`` module, quiet: no ``opensim.log`` in the working directory, no remarks on
-    the terminal.
+    """The ``opensim`` module, with the kernels of `env.musculoskeletal.kernels`, and quiet: no
+    ``opensim.log`` in the working directory, no remarks on the terminal.
 
     Raises:
         EnvUnavailable: it is not installed, or does not load on this machine.
     """
-    _bind_libraries()
     try:
-        import opensim
+        with pinned_kernels():
+            _bind_libraries()
+            import opensim
     except ImportError as error:
         raise EnvUnavailable(
             f"opensim cannot be imported ({error}); it has wheels for Python 3.11 to 3.13: "

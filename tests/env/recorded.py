@@ -12,13 +12,14 @@ FIRST_STEPS, LAST_STEP = 5, 14
 class Recording:
     """Holds the steps of an episode to those that were recorded.
 
-    The goldens were recorded with OpenBLAS's Haswell kernels (``OPENBLAS_CORETYPE=Haswell``), by
-    which Simbody solves the constraints of locked coordinates. Where the first step comes out with
-    the same bits, all others must. Another CPU's kernels round otherwise; between those of Haswell,
-    SkylakeX, Sandybridge and Prescott the five recorded episodes differed by at most 1e-8 of a
-    number, or of 1 where it is smaller, within 5 steps and 2e-7 within 14; as much as 1 within 30,
-    as a body with random actions is chaotic. So there the first 14 are compared. (To begin each
-    step with fresh derivatives, a small change to the order of things, makes 2e-4 at the second.)
+    The goldens were recorded with OpenBLAS's Haswell kernels, by which Simbody solves the
+    constraints of locked coordinates, and which `env.musculoskeletal.kernels` takes wherever the
+    CPU can. Where the first step comes out with the same bits, all others must. An older CPU's
+    kernels round otherwise; between those of Haswell, SkylakeX, Sandybridge and Prescott the five
+    recorded episodes differed by at most 1e-8 of a number, or of 1 where it is smaller, within 5
+    steps and 2e-7 within 14; as much as 1 within 30, as a body with random actions is chaotic. So
+    there the first 14 are compared. (To begin each step with fresh derivatives, a small change to
+    the order of things, makes 2e-4 at the second.)
     """
 
     def __init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from env import registry
+from env.musculoskeletal import kernels
 from env.musculoskeletal.integration import INTEGRATORS
 from env.musculoskeletal.reward import FootstepReward
 from env.musculoskeletal.walk import START_POSE
@@ -80,6 +82,7 @@ def test_which_code_opensims_libraries_are_bound_to_changes_no_bit(
     as_osim_rl = subprocess.run(
         [sys.executable, "-c", "import opensim\n" + EPISODE_IN_A_NEW_PROCESS],
         cwd=tmp_path,
+        env={**os.environ, kernels.VARIABLE: kernels.opensim_kernels()},
         capture_output=True,
         text=True,
         check=True,
