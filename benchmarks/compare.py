@@ -3,9 +3,9 @@
 ``python -m benchmarks.compare`` from the project's folder makes docs/comparison.md's runs, which
 takes hours of two cores; ``--task``, ``--search``, ``--seeds`` and ``--budget`` make fewer. Each
 run is that of ``python es/experiment.py with TASK`` or ``python nevergrad_es/experiment.py with
-TASK tool=SEARCH``, by the settings of its named config but for what `compare_tasks` says. Runs that
-are there are used again: a comparison that was stopped goes on by the same command, and one more
-seed costs one more seed.
+TASK tool=SEARCH``, by the settings of its named config but for what `comparison.tasks` says. Runs
+that are there are used again: a comparison that was stopped goes on by the same command, and one
+more seed costs one more seed.
 
 Fitness is that of theta, never of a candidate: over the validation episodes along the way and over
 the final ones at the end, both the same for all searches of a seed. Steps include validation's.
@@ -23,9 +23,9 @@ import click
 # `python -m` puts the project's folder first, and this one nowhere.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from compare_results import Learnt, learnt, picture, table
-from compare_runs import Session, Trial, is_complete, make_runs
-from compare_tasks import SEARCHES, TASKS
+from comparison.results import Learnt, learnt, picture, table
+from comparison.runs import Session, Trial, is_complete, make_runs
+from comparison.tasks import SEARCHES, TASKS
 
 from errors import EsError, RunError
 from tracking.interruption import interruptible

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-from compare_results import Learnt, band, table
-from compare_runs import Trial
-from compare_tasks import SEARCHES, TASKS
+from comparison.results import Learnt, band, table
+from comparison.runs import Trial
+from comparison.tasks import SEARCHES, TASKS
 
 from search.run_config import parse_config
 from training.strategies import check_search

@@ -165,7 +165,7 @@ def test_no_name_beside_a_command_hides_another_module(folder: Path) -> None:
     """``python es/head.py`` puts ``es/`` first on sys.path, before everything else."""
     beside = {p.stem for p in folder.glob("*.py")} - {"__init__"}
     if folder != ROOT:
-        beside |= {p.parent.name for p in folder.glob("*/__init__.py")}
+        beside |= {p.parent.name for p in folder.glob("*/*.py")}
     taken = taken_elsewhere()
     if folder != ROOT:
         taken |= {p.name for p in ROOT.iterdir() if p.is_dir()} | OUR_MODULES

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from compare_tasks import EVERY_TASK, FOR_ALL, SEARCHES, TASKS
+from comparison.tasks import EVERY_TASK, FOR_ALL, SEARCHES, TASKS
 
 import nevergrad_es.configs
 import search.configs
@@ -27,7 +27,7 @@ from search.run_config import defaults
 from tracking.given_settings import merged
 from tracking.store import StoredRun, open_run, run_ids
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 COST_FILE = "cost.jsonl"
 _LOG = "log"
 _POLL_S = 0.2

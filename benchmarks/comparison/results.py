@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from compare_runs import core_s
-from compare_tasks import SEARCHES, TASKS, Task
+from comparison.runs import core_s
+from comparison.tasks import SEARCHES, TASKS, Task
 from numpy.typing import NDArray
 
 from errors import ConfigError
