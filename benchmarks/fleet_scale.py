@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import click
 import numpy as np
-from fleet_schedule import (
+from one_head.schedule import (
     Durations,
     arrival_order,
     busy_share,
@@ -26,7 +26,7 @@ from fleet_schedule import (
     list_schedule,
     steady_span_s,
 )
-from fleet_site import Fleet, Outcome, Search, run
+from one_head.whole_fleet import Fleet, Outcome, Search, run
 
 MB = 1e6
 

@@ -6,8 +6,8 @@ prints it as docs/performance.md has it, and ``plot`` draws docs/growth.png. ``-
 everything, to see that it runs; its figures say nothing, and want a FILE of their own.
 
 Redis, protocol, journal, noise and head are the real ones. But for ``workers`` and ``memory``,
-which are whole runs, workers answer at once without simulating (`fleet_workers`), so that nothing
-but the head's side is measured.
+which are whole runs, workers answer at once without simulating (`one_head.workers`), so that
+nothing but the head's side is measured.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from fleet_schedule import Durations
-from fleet_site import Fleet, Search, run
 from growth_figures import FIGURES, WORKERS_A_MACHINE, Growth, Head, Relaying, head_of, load, save
 from growth_pages import table
 from growth_plot import draw
 from growth_roles import beats_of, roles
 from growth_steps import steps_by_workers
+from one_head.schedule import Durations
+from one_head.whole_fleet import Fleet, Search, run
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "growth.png"
 DIMENSIONS = [10**k for k in range(2, 8)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from fleet_diary import STEPS, Told, Traffic
+from one_head.diary import STEPS, Told, Traffic
 
 FIGURES = Path(__file__).with_name("growth.json")
 WORKERS_A_MACHINE = 8
@@ -33,7 +33,7 @@ class Head(msgspec.Struct, frozen=True):
     Attributes:
         is_single: each rollout is a task of its own, as where one lasts longer than a task should;
             else the pool cuts spans for workers that answer at once.
-        wall_s, cpu_s: by step of `fleet_diary.STEPS`, and of all else in ``rest``.
+        wall_s, cpu_s: by step of `one_head.diary.STEPS`, and of all else in ``rest``.
         redis_cpu_s: of its Redis.
         traffic: bytes through that, of one fetching of theta by each worker.
         journal_bytes: written to the log.

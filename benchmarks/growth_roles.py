@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import click
 import psutil
-from fleet_site import free_port
 from growth_figures import WORKERS_A_MACHINE, Beats, Connections, Memory
+from one_head.whole_fleet import free_port
 
 from fleet import keys
 from fleet.connection import connect

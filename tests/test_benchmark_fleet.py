@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fleet_scale import Figure, latency, records, traffic
-from fleet_schedule import (
+from one_head.schedule import (
     Durations,
     Stay,
     arrival_order,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fleet_diary import STEPS, Traffic
 from growth import head
 from growth_figures import (
     FIGURES,
@@ -21,6 +20,7 @@ from growth_figures import (
 )
 from growth_pages import seconds, size, table
 from growth_plot import draw
+from one_head.diary import STEPS, Traffic
 from scaling import PAGE, filled, limits_table
 from scaling_model import LINE_BYTES_PER_S, Costs, costs_of, plan
 

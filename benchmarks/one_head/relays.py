@@ -1,7 +1,7 @@
-"""Real relays, many in one process: ``python benchmarks/fleet_relays.py SETTINGS REPORT``.
+"""Real relays, many in one process: ``python -m one_head.relays SETTINGS REPORT``.
 
-Started by `fleet_site`; ends when its standard input closes. All share one event loop, as the
-machines of a real fleet would not.
+Started by `one_head.whole_fleet`; ends when its standard input closes. All share one event loop, as
+the machines of a real fleet would not.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Workers that sleep instead of simulating: many in one process, each its own client of Redis.
 
-Started by `fleet_site` as ``python benchmarks/fleet_workers.py SETTINGS REPORT``; ends, and writes
-its report, when its standard input closes. Each worker has a connection of its own and says what
-`fleet.machine.worker_broker` says: the records of the last task, which generations are open, the
-next task, in one round trip; the run's crew every two seconds. Each machine says what a supervisor
-says once a second. Only decoding a generation is shared: once in this process, not once in each
-worker.
+Started by `one_head.whole_fleet` as ``python -m one_head.workers SETTINGS REPORT``; ends, and
+writes its report, when its standard input closes. Each worker has a connection of its own and says
+what `fleet.machine.worker_broker` says: the records of the last task, which generations are open,
+the next task, in one round trip; the run's crew every two seconds. Each machine says what a
+supervisor says once a second. Only decoding a generation is shared: once in this process, not once
+in each worker.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from fleet_schedule import Durations, Stay
-from fleet_wire import Connection
 from numpy.typing import NDArray
+from one_head.schedule import Durations, Stay
+from one_head.wire import Connection
 
 from fleet import keys
 from fleet.connection import BLOCK_S

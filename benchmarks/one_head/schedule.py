@@ -1,7 +1,7 @@
 """How long rollouts last, and what a fleet without any overhead would make of them.
 
-Pure: the sleeping workers of `fleet_workers` sleep these very durations, so that what is measured
-and what is ideal differ by nothing but the program.
+Pure: the sleeping workers of `one_head.workers` sleep these very durations, so that what is
+measured and what is ideal differ by nothing but the program.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A real head in a process of its own: Loop, OpenAI-ES, RedisPool and Journal.
 
-Started by `fleet_site` as ``python benchmarks/fleet_head.py SETTINGS REPORT``; ends after its
+Started by `one_head.whole_fleet` as ``python -m one_head.head SETTINGS REPORT``; ends after its
 generations. Its recorder writes nothing but down, after each tell, what has been used so far, and
 what each step of a generation took.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from fleet_diary import Diary, Told
 from numpy.typing import NDArray
+from one_head.diary import Diary, Told
 
 from env.spec import EnvSpec
 from es.openai_es import OpenAIES

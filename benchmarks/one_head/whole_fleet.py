@@ -1,7 +1,7 @@
 """A whole fleet on one machine: the head's Redis and each machine's, relays, workers, a head.
 
-Every part is the real one but the workers, which sleep (`fleet_workers`). The head has a process of
-its own, and so has every Redis; workers share processes, and so do relays.
+Every part is the real one but the workers, which sleep (`one_head.workers`). The head has a process
+of its own, and so has every Redis; workers share processes, and so do relays.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
-from fleet_diary import Told
-from fleet_head import HeadSettings
-from fleet_relays import RelayReport, RelaySettings
-from fleet_schedule import Durations
-from fleet_workers import Machine, WorkerReport, WorkerSettings
+from one_head.diary import Told
+from one_head.head import HeadSettings
+from one_head.relays import RelayReport, RelaySettings
+from one_head.schedule import Durations
+from one_head.workers import Machine, WorkerReport, WorkerSettings
 
 from fleet.parent import dying_with
 from fleet.server.redis_server import RedisServer
 
-_FOLDER = Path(__file__).resolve().parent
+_BENCHMARKS = Path(__file__).resolve().parents[1]
 RELAYS_A_PROCESS = 60
 
 
@@ -53,7 +53,7 @@ class Fleet(msgspec.Struct, frozen=True):
 
 
 class Search(msgspec.Struct, frozen=True):
-    """What the head is to do; see `fleet_head.HeadSettings`."""
+    """What the head is to do; see `one_head.head.HeadSettings`."""
 
     num_parameters: int
     pop_size: int
@@ -90,13 +90,13 @@ def run(fleet: Fleet, search: Search) -> Outcome:
             for first in range(0, len(named), RELAYS_A_PROCESS):
                 some = dict(named[first : first + RELAYS_A_PROCESS])
                 relay_settings = RelaySettings(uid, server.url, some)
-                relays.append(stack.enter_context(helper("fleet_relays", relay_settings, folder)))
+                relays.append(stack.enter_context(helper("relays", relay_settings, folder)))
         machines = [
             Machine(f"machine-{number}", url, fleet.workers_per_machine, slowness)
             for number, (url, slowness) in enumerate(zip(local_urls, fleet.slowness_m, strict=True))
         ]
         settings = WorkerSettings(uid, machines, fleet.durations, fleet.keep_stays)
-        workers = stack.enter_context(helper("fleet_workers", settings, folder))
+        workers = stack.enter_context(helper("workers", settings, folder))
         told = _lead(uid, server, fleet, search, folder)
         return Outcome(
             told,
@@ -120,13 +120,16 @@ def _lead(uid: str, server: RedisServer, fleet: Fleet, search: Search, folder: P
         search.snapshot_every_s,
         search.watch_traffic,
     )
-    with helper("fleet_head", settings, folder) as head:
+    with helper("head", settings, folder) as head:
         told: list[Told] = head.report(list[Told])
         return told
 
 
 class Helper:
-    """A process of ours that reads its settings from a file and writes its report to another."""
+    """A process of ours that reads its settings from a file and writes its report to another.
+
+    ``-m`` looks for it where the process is started: in benchmarks/, as a benchmark itself looks.
+    """
 
     def __init__(self, module: str, settings: object, folder: Path) -> None:
         self._module = module
@@ -135,7 +138,8 @@ class Helper:
         given = folder / f"{name}.settings"
         given.write_bytes(msgspec.json.encode(settings))
         self._process = subprocess.Popen(
-            [sys.executable, _FOLDER / f"{module}.py", given, self._report],
+            [sys.executable, "-m", f"one_head.{module}", given, self._report],
+            cwd=_BENCHMARKS,
             stdin=subprocess.PIPE,
             preexec_fn=dying_with(os.getpid(), signal.SIGKILL),
         )
@@ -144,8 +148,8 @@ class Helper:
         """Have it end, or wait for its end where it does not listen; what it reports."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        if self._process.wait():
-            raise SystemExit(f"{self._module} ended with exit code {self._process.returncode}")
+        if code := self._process.wait():
+            raise SystemExit(f"one_head.{self._module} ended with exit code {code}")
         return msgspec.json.decode(self._report.read_bytes(), type=kind)
 
     def kill(self) -> None:
