@@ -18,13 +18,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from growth_figures import FIGURES, WORKERS_A_MACHINE, Growth, Head, Relaying, head_of, load, save
-from growth_pages import table
-from growth_plot import draw
-from growth_roles import beats_of, roles
-from growth_steps import steps_by_workers
 from one_head.schedule import Durations
 from one_head.whole_fleet import Fleet, Search, run
+from what_grows.figures import (
+    FIGURES,
+    WORKERS_A_MACHINE,
+    Growth,
+    Head,
+    Relaying,
+    head_of,
+    load,
+    save,
+)
+from what_grows.plot import draw
+from what_grows.roles import beats_of, roles
+from what_grows.steps import steps_by_workers
+from what_grows.tables import table
 
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "growth.png"
 DIMENSIONS = [10**k for k in range(2, 8)]
@@ -117,9 +126,7 @@ CHOICES = [*PARTS, "all", "table", "plot"]
 
 
 @click.command()
-@click.argument(
-    "parts", nargs=-1, required=True, type=click.Choice([*PARTS, "all", "table", "plot"])
-)
+@click.argument("parts", nargs=-1, required=True, type=click.Choice(CHOICES))
 @click.option("--figures", default=FIGURES, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--picture", default=PICTURE, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--quick", is_flag=True, help="Everything small: it runs, and says nothing.")

@@ -1,8 +1,8 @@
 """The tables of docs/scaling.md: ``python benchmarks/scaling.py [--write]`` prints them.
 
 Everything is computed from the figures that `growth` has measured (``growth.json``), by the
-formulas of `scaling_model`. ``--write`` puts the tables into the page, each between the comments
-that name it; a test checks that they are those of the figures.
+formulas of `what_grows.scaling_model`. ``--write`` puts the tables into the page, each between the
+comments that name it; a test checks that they are those of the figures.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from growth_figures import FIGURES, WORKERS_A_MACHINE, load
-from growth_pages import head_rows, row, seconds, size
-from scaling_model import LINE_BYTES_PER_S, Costs, costs_of, plan
+from what_grows.figures import FIGURES, WORKERS_A_MACHINE, load
+from what_grows.scaling_model import LINE_BYTES_PER_S, Costs, costs_of, plan
+from what_grows.tables import head_rows, row, seconds, size
 
 from fleet.heartbeat import MAX_MACHINES
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from growth import head
-from growth_figures import (
+from one_head.diary import STEPS, Traffic
+from scaling import PAGE, filled, limits_table
+from what_grows.figures import (
     FIGURES,
     Beats,
     Connections,
@@ -18,11 +20,9 @@ from growth_figures import (
     load,
     save,
 )
-from growth_pages import seconds, size, table
-from growth_plot import draw
-from one_head.diary import STEPS, Traffic
-from scaling import PAGE, filled, limits_table
-from scaling_model import LINE_BYTES_PER_S, Costs, costs_of, plan
+from what_grows.plot import draw
+from what_grows.scaling_model import LINE_BYTES_PER_S, Costs, costs_of, plan
+from what_grows.tables import seconds, size, table
 
 FREE = Costs(*[0] * len(Costs._fields))._replace(relay_connections=3, head_connections=5)
 
@@ -88,7 +88,9 @@ def test_a_head_is_full_when_records_come_as_fast_as_it_takes_them() -> None:
 def test_the_page_has_the_tables_of_the_figures() -> None:
     growth = load(FIGURES)
     if not growth.is_complete:
-        pytest.skip("no complete benchmarks/growth.json: python benchmarks/growth.py all")
+        pytest.skip(
+            "no complete benchmarks/what_grows/growth.json: python benchmarks/growth.py all"
+        )
     page = PAGE.read_text()
     assert filled(page, costs_of(growth)) == page
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from growth_figures import Growth, Head
+from what_grows.figures import Growth, Head
 
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _STEPS = ("ask", "publish", "collect", "tell", "journal", "rest", "snapshot")

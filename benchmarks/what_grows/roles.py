@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import click
 import psutil
-from growth_figures import WORKERS_A_MACHINE, Beats, Connections, Memory
 from one_head.whole_fleet import free_port
+from what_grows.figures import WORKERS_A_MACHINE, Beats, Connections, Memory
 
 from fleet import keys
 from fleet.connection import connect
@@ -28,7 +28,7 @@ from fleet.parent import dying_with
 from fleet.server.redis_server import RedisServer
 
 MB = 1e6
-_ROOT = Path(__file__).resolve().parents[1]
+_ROOT = Path(__file__).resolve().parents[2]
 _DIGEST = "0" * 32
 _REPEATS = 20
 _PATIENCE_S = 600.0

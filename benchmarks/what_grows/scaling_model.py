@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from growth_figures import WORKERS_A_MACHINE, Growth
+from what_grows.figures import WORKERS_A_MACHINE, Growth
 
 LINE_BYTES_PER_S = 1.25e9
 """Assumed: 10 Gbit/s at the head and at every relay."""

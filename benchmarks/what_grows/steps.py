@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-from growth_figures import Steps
+from what_grows.figures import Steps
 
-_COMMAND = Path(__file__).resolve().parents[1] / "es" / "experiment.py"
+_COMMAND = Path(__file__).resolve().parents[2] / "es" / "experiment.py"
 _WARM_UP_GENERATIONS = 1
 _STEPS = "work/env_steps_total"
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from growth_figures import Growth, Head
+from what_grows.figures import Growth, Head
 
 _STEPS: Mapping[str, tuple[str, str]] = {
     "ask": ("ask", "#4e79a7"),

@@ -124,7 +124,7 @@ class Growth(msgspec.Struct):
 
     @property
     def is_complete(self) -> bool:
-        """Whether all is there that `scaling_model` computes from."""
+        """Whether all is there that `what_grows.scaling_model` computes from."""
         parts = self.dimensions, self.populations, self.beats, self.relaying, self.connections
         return all(parts)
 
