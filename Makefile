@@ -67,7 +67,7 @@ $(OMNIBOARD): sacred/package.json sacred/package-lock.json
 	@sh sacred/install.sh
 
 # EvoTorch, which some benchmarks compare with, has a Python of its own.
-$(EVOTORCH): benchmarks/requirements-evotorch.txt
+$(EVOTORCH): benchmarks/rivals/requirements-evotorch.txt
 	@$(PY) -m venv .venv-evotorch
 	@.venv-evotorch/bin/python -m pip install --disable-pip-version-check -qq -r $<
 	@touch $@

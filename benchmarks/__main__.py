@@ -58,7 +58,7 @@ BENCHMARKS = (
     "--evotorch",
     default=EVOTORCH,
     type=click.Path(path_type=Path),
-    help="A Python that has benchmarks/requirements-evotorch.txt (make bench builds one).",
+    help="A Python that has benchmarks/rivals/requirements-evotorch.txt (make bench builds one).",
 )
 def main(only: str | None, listing: bool, evotorch: Path) -> None:
     """Run every benchmark, and print what each one measures."""

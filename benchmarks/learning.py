@@ -7,9 +7,9 @@ had, in turns, and prints how long each took until theta's mean reward over 100 
 LunarLanderContinuous-v3 was 250.
 
 Ours is ``python es/experiment.py with lander ...``, as ``make train CONFIG=lander`` types it;
-EvoTorch is PGPE on GymNE with an actor for each core (`evotorch_lander`). Wall time counts from the
-start of the command, imports and Ray's or Redis's start included; the test is made afterwards and
-counts for nobody (`learning_runs`). A run that does not get there counts as its cap.
+EvoTorch is PGPE on GymNE with an actor for each core (`rivals.evotorch_lander`). Wall time counts
+from the start of the command, imports and Ray's or Redis's start included; the test is made
+afterwards and counts for nobody (`learning_runs`). A run that does not get there counts as its cap.
 
 Runs are kept below ``--folder``: a command that was killed goes on where it was, less one run.
 """
@@ -26,10 +26,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from evotorch_command import startable
 from learning_runs import RESULT, Outcome, make_run, outcome_in
 from learning_scores import GOAL, HELD_OUT, Examiners, examiners
 from learning_settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
+from rivals.evotorch_command import startable
 
 from fleet.provision import num_cores
 
@@ -45,7 +45,7 @@ _evotorch = click.option(
     "--evotorch",
     default=str(ROOT / ".venv-evotorch" / "bin" / "python"),
     callback=startable,
-    help="A Python that has requirements-evotorch.txt.",
+    help="A Python that has rivals/requirements-evotorch.txt.",
 )
 _folder = click.option(
     "--folder",

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from evotorch_policies import from_evotorch
 from learning_scores import Examiners, Learnt, Score, score
 from learning_settings import OURS, SIZE_IN, SIZE_OUT, Settings, command
+from rivals.evotorch_policies import from_evotorch
 
 from fleet.parent import dying_with
 from policy.statistics import ObservationStatistics

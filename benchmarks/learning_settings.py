@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from evotorch_command import evotorch_command
-from evotorch_policies import network_words
+from rivals.evotorch_command import evotorch_command
+from rivals.evotorch_policies import network_words
 
 from policy.spec import PolicySpec
 from search.configs import NAMED_CONFIGS

@@ -2,7 +2,7 @@
 
 ``python benchmarks/opensim_adapter.py`` (an ``opensim.py`` would hide the package of that name from
 every script beside it) prints simulator steps per second of processor time, of osim-rl's
-own classes with only what they need to run today (`original_osim_rl`), of ours at the same
+own classes with only what they need to run today (`rivals.original_osim_rl`), of ours at the same
 integrator and accuracy, and of ours at the fast preset.
 
 All run the same actions, each in a process of its own (which of OpenSim's libraries is loaded first
@@ -179,7 +179,7 @@ def measure(
     """Rates of the original and of ours by preset, turn by turn; the first warms up."""
     # Only in the process that plays nothing itself: it imports opensim first, and so binds its
     # libraries as whoever uses osim-rl has them.
-    from original_osim_rl import OriginalProcess
+    from rivals.original_osim_rl import OriginalProcess
 
     with ExitStack() as stack:
         file = actions_file(row, steps, stack)

@@ -3,8 +3,8 @@
 ``python benchmarks/opensim_pool.py`` prints simulator steps per second of wall time, of a run as
 users have it (Redis server, supervised workers, one generation after the other) at exact accuracy,
 and of osim-rl's own environment and reflex controller with only what they need to run today, in
-`multiprocessing.Pool` (`original_osim_pool`), at the same accuracy. Both evaluate the very same
-candidates, a generation each in turns, so that a busy machine slows both alike.
+`multiprocessing.Pool` (`rivals.original_osim_pool`), at the same accuracy. Both evaluate the very
+same candidates, a generation each in turns, so that a busy machine slows both alike.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def thetas_of(generation: Generation, noise: NoiseTable) -> list[list[float]]:
 @contextmanager
 def original_pool(cores: int) -> Iterator[subprocess.Popen[str]]:
     """The program that who uses osim-rl has, waiting for candidates."""
-    command = [sys.executable, str(HERE / "original_osim_pool.py"), str(cores)]
+    command = [sys.executable, str(HERE / "rivals" / "original_osim_pool.py"), str(cores)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process

@@ -3,8 +3,8 @@
 ``python benchmarks/rollouts.py`` prints simulator steps per second of the bare, unwrapped
 environment in as many plain processes as there are cores, of a run as users have it (our Redis
 server, supervised workers, the loop with OpenAI-ES), and their ratio. With ``--evotorch PYTHON``,
-a Python that has requirements-evotorch.txt, it prints the same of EvoTorch: PGPE on GymNE with an
-actor for each core, the same policy and population.
+a Python that has rivals/requirements-evotorch.txt, it prints the same of EvoTorch: PGPE on GymNE
+with an actor for each core, the same policy and population.
 
 All take turns: whenever a generation of the run is complete and its turn is over, the workers rest
 and the others have a turn as long, one after the other, so that a busy machine slows all alike. The
@@ -27,8 +27,9 @@ from typing import Any
 
 import click
 import numpy as np
-from evotorch_command import evotorch_command, startable
-from evotorch_policies import network_words, to_evotorch
+from rivals.evotorch_command import evotorch_command, startable
+from rivals.evotorch_policies import network_words, to_evotorch
+from rivals.turn_servers import Turn, turn_servers
 from rollout_settings import (
     LR,
     NOISE_SEED,
@@ -39,7 +40,6 @@ from rollout_settings import (
     first_theta,
     state_of,
 )
-from turn_servers import Turn, turn_servers
 
 from env import registry
 from fleet.connection import connect
@@ -113,7 +113,8 @@ def measure(
     setting = SETTINGS[name]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        rivals = {BARE: stack.enter_context(turn_servers([bare_command(name)] * cores))}
+        bare = [bare_command(name)] * cores
+        rivals = {BARE: stack.enter_context(turn_servers(bare, cwd=HERE))}
         if evotorch is not None and setting.evotorch_target is not None:
             command = command_of_evotorch(evotorch, setting, cores, folder)
             rivals[EVOTORCH] = stack.enter_context(turn_servers([command]))
@@ -132,8 +133,8 @@ def measure(
 
 
 def bare_command(name: str) -> list[str]:
-    """Of one plain process."""
-    return [sys.executable, str(HERE / "bare_rollouts.py"), name]
+    """Of one plain process, started in this folder."""
+    return [sys.executable, "-m", "rivals.bare_rollouts", name]
 
 
 def command_of_evotorch(python: str, setting: Setting, cores: int, folder: Path) -> list[str]:

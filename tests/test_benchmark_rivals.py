@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from evotorch_policies import from_evotorch, network_words, to_evotorch
 from learning_runs import GRID_S, Outcome, Point, make_run, on_grid, outcome_in, points_of
 from learning_scores import (
     BEST_EPISODE,
@@ -30,10 +29,11 @@ from learning_scores import (
     score,
 )
 from learning_settings import EVOTORCH, OURS, SIDES, Settings, command, documented, drawn
+from rivals.evotorch_policies import from_evotorch, network_words, to_evotorch
+from rivals.turn_servers import ServerFailed, turn_servers
 from rollout_settings import SETTINGS, first_theta
 from rollouts import BARE, row
 from rollouts import EVOTORCH as RIVAL
-from turn_servers import ServerFailed, turn_servers
 
 from doctor import read_pins
 from env import registry
@@ -281,26 +281,24 @@ def test_a_python_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
 
 
 def test_servers_take_turns_and_their_rates_add_up() -> None:
-    program = "import turn_servers as t; t.serve(lambda s: 2 * s, t.answers())"
-    with turn_servers([[sys.executable, "-c", f"{PATH}; {program}"]] * 2) as turn:
+    program = "from rivals import turn_servers as t; t.serve(lambda s: 2 * s, t.answers())"
+    with turn_servers([[sys.executable, "-c", program]] * 2, cwd=ROOT / "benchmarks") as turn:
         assert turn(0.25) == 1.0
         assert turn(1.0) == 4.0
 
 
 def test_what_a_server_prints_is_no_answer() -> None:
     program = (
-        "import turn_servers as t; out = t.answers(); print('noise'); t.serve(lambda s: s, out)"
+        "from rivals import turn_servers as t; out = t.answers(); print('noise'); "
+        "t.serve(lambda s: s, out)"
     )
-    with turn_servers([[sys.executable, "-c", f"{PATH}; {program}"]]) as turn:
+    with turn_servers([[sys.executable, "-c", program]], cwd=ROOT / "benchmarks") as turn:
         assert turn(1.5) == 1.5
 
 
 def test_a_server_that_ends_is_named() -> None:
     with pytest.raises(ServerFailed, match="ended"), turn_servers([[sys.executable, "-c", ""]]):
         pass
-
-
-PATH = f"import sys; sys.path.insert(0, {str(ROOT / 'benchmarks')!r})"
 
 
 def test_columns_of_a_rival_that_was_not_there_are_blank() -> None:
@@ -321,10 +319,8 @@ def test_the_lander_starts_from_one_theta_everywhere() -> None:
 
 
 def test_what_both_need_has_one_version() -> None:
-    ours, theirs = (
-        read_pins(path)
-        for path in (ROOT / "requirements.txt", ROOT / "benchmarks/requirements-evotorch.txt")
-    )
+    ours = read_pins(ROOT / "requirements.txt")
+    theirs = read_pins(ROOT / "benchmarks" / "rivals" / "requirements-evotorch.txt")
     all_ours, all_theirs = ours.direct | ours.brought_in, theirs.direct | theirs.brought_in
     differing = {name for name, pin in all_theirs.items() if all_ours.get(name) != pin}
     assert differing == {"evotorch"}

@@ -60,7 +60,10 @@ EDGES = {
     "doctor.py",
 }
 
-SCRIPT_FOLDERS = sorted({(ROOT / edge).parent for edge in EDGES} | {ROOT / "benchmarks"})
+BENCHMARKS = ROOT / "benchmarks"
+RIVALS = BENCHMARKS / "rivals"  # of which some are started by their paths
+
+SCRIPT_FOLDERS = sorted({(ROOT / edge).parent for edge in EDGES} | {BENCHMARKS, RIVALS})
 CACHES = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis"}
 NOT_OURS = {".git", ".venv", ".venv-evotorch", "node_modules", "runs", "build", "dist"} | CACHES
 
@@ -170,6 +173,18 @@ def test_no_name_beside_a_command_hides_another_module(folder: Path) -> None:
     if folder != ROOT:
         taken |= {p.name for p in ROOT.iterdir() if p.is_dir()} | OUR_MODULES
     assert not beside & taken
+
+
+@pytest.mark.parametrize("script", ["evotorch_lander", "evotorch_rollouts", "original_osim_pool"])
+def test_a_rival_in_a_python_of_its_own_needs_only_what_lies_beside_it(script: str) -> None:
+    """EvoTorch's has none of our packages, and a script sees no folder of this tree but its own."""
+    ours = OUR_PACKAGES | OUR_MODULES | {path.stem for path in BENCHMARKS.iterdir()}
+    names = [script]
+    for name in names:  # which grows by what each imports
+        imported = {m.partition(".")[0] for m in imported_by(RIVALS / f"{name}.py")}
+        assert not imported & ours
+        names += [m for m in imported if (RIVALS / f"{m}.py").exists() and m not in names]
+    assert len(names) > 1
 
 
 def test_no_folder_of_ours_hides_an_installed_package() -> None:

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("opensim")
 pytest.importorskip("osim")
 
-import original_osim_rl
+from rivals import original_osim_rl
 
 from env.musculoskeletal.arm2d import Arm2D
 from errors import ConfigError

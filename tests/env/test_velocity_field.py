@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("opensim")
 pytest.importorskip("osim")
 
-import original_osim_rl
+from rivals import original_osim_rl
 
 from env.musculoskeletal.velocity_field import COURSES, FIELD_SHAPE, ConstantField, SinkField
 

@@ -11,7 +11,7 @@ from gymnasium.spaces import Box
 pytest.importorskip("opensim")
 pytest.importorskip("osim")
 
-import original_osim_rl
+from rivals import original_osim_rl
 
 from env.musculoskeletal.walk import START_POSE, Walk
 from env.musculoskeletal.walk2d import Walk2D

@@ -1,7 +1,7 @@
 """EvoTorch's rollouts: a turn server (`turn_servers`) that runs in EvoTorch's own Python.
 
-``PYTHON benchmarks/evotorch_rollouts.py '{"env": ..., "network": ..., "theta": "FILE.npy", ...}'``.
-Its search hardly leaves the policy that it begins with, as that of rollouts.py does.
+``PYTHON benchmarks/rivals/evotorch_rollouts.py '{"env": ..., "theta": "FILE.npy", ...}'``. Its
+search hardly leaves the policy that it begins with, as that of rollouts.py does.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TextIO
 
 Turn = Callable[[float], float]
@@ -28,14 +29,18 @@ class ServerFailed(Exception):
 
 
 @contextmanager
-def turn_servers(commands: Sequence[Sequence[str]]) -> Iterator[Turn]:
+def turn_servers(commands: Sequence[Sequence[str]], cwd: Path | None = None) -> Iterator[Turn]:
     """Processes that take their turns at the same time; their rates are added up.
+
+    Args:
+        commands: one for each.
+        cwd: the folder they are started in; ``None``: this process's.
 
     Raises:
         ServerFailed: one of them does not come up, or ends on the way.
     """
     processes = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, cwd=cwd, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for command in commands
     ]
 

@@ -1,7 +1,7 @@
-"""A bare, unwrapped environment and nothing else: ``python benchmarks/bare_rollouts.py ENV``.
+"""A bare, unwrapped environment and nothing else: ``python -m rivals.bare_rollouts ENV``.
 
-A turn server (`turn_servers`). It replays the actions that the policy takes, because what a step
-costs depends on the state.
+A turn server (`rivals.turn_servers`), started in benchmarks/. It replays the actions that the
+policy takes, because what a step costs depends on the state.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from rivals.turn_servers import answers, serve
 from rollout_settings import SETTINGS, Setting, first_theta
-from turn_servers import answers, serve
 
 from env import registry
 from policy.actor import build_actor

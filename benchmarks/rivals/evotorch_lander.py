@@ -1,8 +1,8 @@
 """EvoTorch's PGPE on the lander, in EvoTorch's own Python; ends when it is told to.
 
-``PYTHON benchmarks/evotorch_lander.py '{"env": ..., "folder": ..., ...}'``: every generation's
-centre, with the moments that observations are normalised with, is kept in the folder as
-``000001.npz`` and so on.
+``PYTHON benchmarks/rivals/evotorch_lander.py '{"env": ..., "folder": ..., ...}'``: every
+generation's centre, with the moments that observations are normalised with, is kept in the folder
+as ``000001.npz`` and so on.
 """
 
 from __future__ import annotations
