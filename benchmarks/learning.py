@@ -1,15 +1,16 @@
 """How long it takes to learn to land, from the command to a policy that does, beside EvoTorch.
 
 ``python benchmarks/learning.py tune`` searches settings for both sides, by the same draws, the same
-number of trials and the same seconds for each, and writes what it finds to ``learning.json``
-beside this file. ``python benchmarks/learning.py race`` lets both learn from seeds that no trial
-had, in turns, and prints how long each took until theta's mean reward over 100 held-out episodes of
-LunarLanderContinuous-v3 was 250.
+number of trials and the same seconds for each, and writes what it finds to
+``lander_race/learning.json``. ``python benchmarks/learning.py race`` lets both learn from seeds
+that no trial had, in turns, and prints how long each took until theta's mean reward over 100
+held-out episodes of LunarLanderContinuous-v3 was 250.
 
 Ours is ``python es/experiment.py with lander ...``, as ``make train CONFIG=lander`` types it;
 EvoTorch is PGPE on GymNE with an actor for each core (`rivals.evotorch_lander`). Wall time counts
 from the start of the command, imports and Ray's or Redis's start included; the test is made
-afterwards and counts for nobody (`learning_runs`). A run that does not get there counts as its cap.
+afterwards and counts for nobody (`lander_race.runs`). A run that does not get there counts as its
+cap.
 
 Runs are kept below ``--folder``: a command that was killed goes on where it was, less one run.
 """
@@ -26,14 +27,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import click
-from learning_runs import RESULT, Outcome, make_run, outcome_in
-from learning_scores import GOAL, HELD_OUT, Examiners, examiners
-from learning_settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
+from lander_race.runs import RESULT, Outcome, make_run, outcome_in
+from lander_race.scores import GOAL, HELD_OUT, Examiners, examiners
+from lander_race.settings import EVOTORCH, OURS, ROOT, SIDES, Settings, drawn
 from rivals.evotorch_command import startable
 
 from fleet.provision import num_cores
 
-FOUND = Path(__file__).with_name("learning.json")
+FOUND = Path(__file__).parent / "lander_race" / "learning.json"
 TARGET = 2.5
 FIRST_RACE_SEED = 101
 CONFIRMED = 2

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from learning_runs import GRID_S, Outcome, Point, make_run, on_grid, outcome_in, points_of
-from learning_scores import (
+from lander_race.runs import GRID_S, Outcome, Point, make_run, on_grid, outcome_in, points_of
+from lander_race.scores import (
     BEST_EPISODE,
     GOAL,
     HELD_OUT,
@@ -28,7 +28,7 @@ from learning_scores import (
     is_out_of_reach,
     score,
 )
-from learning_settings import EVOTORCH, OURS, SIDES, Settings, command, documented, drawn
+from lander_race.settings import EVOTORCH, OURS, SIDES, Settings, command, documented, drawn
 from rivals.evotorch_policies import from_evotorch, network_words, to_evotorch
 from rivals.turn_servers import ServerFailed, turn_servers
 from rollout_settings import SETTINGS, first_theta
@@ -189,8 +189,8 @@ def test_a_run_ends_when_it_is_seen_to_land_or_has_nothing_more_to_say(
 ) -> None:
     folder = tmp_path / "run"
     words = [sys.executable, "-c", LEARNER, str(folder), str(reward)]
-    monkeypatch.setattr("learning_runs.command", lambda *_, **__: words)
-    monkeypatch.setattr("learning_runs.score", lambda it: Score(float(it.theta[0]), 100, 0.0))
+    monkeypatch.setattr("lander_race.runs.command", lambda *_, **__: words)
+    monkeypatch.setattr("lander_race.runs.score", lambda it: Score(float(it.theta[0]), 100, 0.0))
     examiners = Examiners(AtOnce(), AtOnce())
     settings = documented(EVOTORCH)
     found = make_run(EVOTORCH, settings, 1, 55.0, folder, examiners, evotorch="", cores=2)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from learning_scores import Examiners, Learnt, Score, score
-from learning_settings import OURS, SIZE_IN, SIZE_OUT, Settings, command
+from lander_race.scores import Examiners, Learnt, Score, score
+from lander_race.settings import OURS, SIZE_IN, SIZE_OUT, Settings, command
 from rivals.evotorch_policies import from_evotorch
 
 from fleet.parent import dying_with

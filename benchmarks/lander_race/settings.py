@@ -20,7 +20,7 @@ from rivals.evotorch_policies import network_words
 from policy.spec import PolicySpec
 from search.configs import NAMED_CONFIGS
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OURS, EVOTORCH = "ours", "EvoTorch"
 SIDES = (OURS, EVOTORCH)
 ENV = "LunarLanderContinuous-v3"

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
-from learning_settings import ENV
+from lander_race.settings import ENV
 from numpy.typing import NDArray
 
 from env import registry
