@@ -24,7 +24,8 @@ from typing import NamedTuple
 import click
 import msgspec
 import numpy as np
-from rollout_settings import NOISE_SEED, SETTINGS, experiment_of, search_from
+from measured_run.experiment import NOISE_SEED
+from measured_run.settings import SETTINGS, experiment_of, search_from
 
 from env.gait_file import read_gait
 from fleet.connection import connect

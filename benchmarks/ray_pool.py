@@ -22,15 +22,15 @@ from typing import Any
 import click
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
-from rollout_settings import (
-    NOISE_SEED,
+from measured_run.experiment import NOISE_SEED
+from measured_run.settings import (
     SETTINGS,
     Setting,
     experiment_of,
     first_theta,
     search_from,
 )
+from numpy.typing import NDArray
 
 from env import registry
 from env.spec import EnvSpec

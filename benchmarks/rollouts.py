@@ -27,12 +27,9 @@ from typing import Any
 
 import click
 import numpy as np
-from rivals.evotorch_command import evotorch_command, startable
-from rivals.evotorch_policies import network_words, to_evotorch
-from rivals.turn_servers import Turn, turn_servers
-from rollout_settings import (
+from measured_run.experiment import NOISE_SEED
+from measured_run.settings import (
     LR,
-    NOISE_SEED,
     SETTINGS,
     SIGMA,
     Setting,
@@ -40,6 +37,9 @@ from rollout_settings import (
     first_theta,
     state_of,
 )
+from rivals.evotorch_command import evotorch_command, startable
+from rivals.evotorch_policies import network_words, to_evotorch
+from rivals.turn_servers import Turn, turn_servers
 
 from env import registry
 from fleet.connection import connect

@@ -26,7 +26,8 @@ from typing import NamedTuple
 
 import click
 import psutil
-from rollout_settings import NOISE_SEED, SETTINGS, Setting, experiment_of, state_of
+from measured_run.experiment import NOISE_SEED
+from measured_run.settings import SETTINGS, Setting, experiment_of, state_of
 
 from fleet import keys
 from fleet.connection import Client, connect

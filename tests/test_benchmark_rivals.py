@@ -29,9 +29,9 @@ from lander_race.scores import (
     score,
 )
 from lander_race.settings import EVOTORCH, OURS, SIDES, Settings, command, documented, drawn
+from measured_run.settings import SETTINGS, first_theta
 from rivals.evotorch_policies import from_evotorch, network_words, to_evotorch
 from rivals.turn_servers import ServerFailed, turn_servers
-from rollout_settings import SETTINGS, first_theta
 from rollouts import BARE, row
 from rollouts import EVOTORCH as RIVAL
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+from measured_run.experiment import NOISE_SEED, experiment_with
 from numpy.typing import NDArray
 from one_head.diary import Diary, Told
 
@@ -24,25 +25,16 @@ from fleet import heartbeat
 from fleet.connection import Client, connect
 from fleet.head.redis_pool import RedisPool
 from policy.spec import PolicySpec
-from search.arithmetic import fingerprint, use_one_thread
-from search.code_version import code_version
+from search.arithmetic import use_one_thread
 from search.journal import Entry, Journal, Snapshot
 from search.loop import Loop
-from search.messages import (
-    MESSAGE_VERSION,
-    Experiment,
-    Generation,
-    GuardSpec,
-    NoiseSpec,
-    RecordBatch,
-    SeedRule,
-)
+from search.messages import Generation, RecordBatch, SeedRule
 from search.noise import open_table, required_length
 from search.open_generation import OpenGeneration
 from search.run_state import RunState
 from search.settings import LoopSettings
 
-NOISE_SEED = 20170310  # that of every run, so that a table that is there is used
+ENV, POLICY = EnvSpec("sphere"), PolicySpec("linear", ())  # sleeping workers play neither
 _START_S = 60.0
 
 
@@ -174,7 +166,7 @@ def lead(settings: HeadSettings) -> list[Told]:
         await_workers(client, settings.num_workers)
         pool = MarkedPool(
             client,
-            experiment_of(settings, noise.spec),
+            experiment_with(settings.run_uid, ENV, POLICY, noise.spec),
             min_task_runtime_s=settings.min_task_runtime_s,
             notice=diary.notice,
         )
@@ -200,21 +192,6 @@ def loop_settings(settings: HeadSettings) -> LoopSettings:
         num_checkpoints=0,
         overlap=settings.overlap,
         snapshot_every_s=settings.snapshot_every_s,
-    )
-
-
-def experiment_of(settings: HeadSettings, noise: NoiseSpec) -> Experiment:
-    """The run, as its workers are told."""
-    return Experiment(
-        version=MESSAGE_VERSION,
-        run_uid=settings.run_uid,
-        run_id="benchmark",
-        code_version=code_version(),
-        arithmetic=fingerprint(),
-        env=EnvSpec("sphere"),
-        policy=PolicySpec("linear", ()),
-        noise=noise,
-        guard=GuardSpec(),
     )
 
 

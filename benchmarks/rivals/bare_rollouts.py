@@ -13,8 +13,8 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+from measured_run.settings import SETTINGS, Setting, first_theta
 from rivals.turn_servers import answers, serve
-from rollout_settings import SETTINGS, Setting, first_theta
 
 from env import registry
 from policy.actor import build_actor

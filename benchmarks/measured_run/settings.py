@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from measured_run.experiment import experiment_with
 from numpy.typing import NDArray
 
 from env import registry
@@ -12,15 +13,12 @@ from env.spec import EnvSpec
 from es.openai_es import OpenAIES
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
-from search.arithmetic import fingerprint
-from search.code_version import code_version
-from search.messages import MESSAGE_VERSION, Experiment, GuardSpec, NoiseSpec, SeedRule
+from search.messages import Experiment, NoiseSpec, SeedRule
 from search.noise import NoiseTable
 from search.run_state import RunState
 from search.settings import LoopSettings
 
 RUN_UID = "b" * 32
-NOISE_SEED = 20170310  # that of every run, so that a table that is there is used
 SIGMA = 1e-3
 LR = 1e-6
 
@@ -74,17 +72,7 @@ def first_theta(setting: Setting) -> NDArray[np.float32]:
 
 def experiment_of(setting: Setting, noise: NoiseSpec) -> Experiment:
     """The run, as its workers are told."""
-    return Experiment(
-        version=MESSAGE_VERSION,
-        run_uid=RUN_UID,
-        run_id="benchmark",
-        code_version=code_version(),
-        arithmetic=fingerprint(),
-        env=setting.env,
-        policy=setting.policy,
-        noise=noise,
-        guard=GuardSpec(),
-    )
+    return experiment_with(RUN_UID, setting.env, setting.policy, noise)
 
 
 def state_of(setting: Setting, noise: NoiseTable) -> RunState:
