@@ -21,6 +21,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
+from rivals.bare_rollouts import actions_of
 
 from env import registry
 from env.rollout import run_episode
@@ -86,7 +87,9 @@ def compare(spec: EnvSpec, policy: PolicySpec, num_episodes: int) -> tuple[float
     actor.load(theta, None)
     observed = run_episode(env, actor, seed=0, policy_seed=0, max_steps=200, observe=True)
     actor.load(theta, observed.statistics)
-    actions_of_episodes = [record(env, actor, seed) for seed in range(num_episodes)]
+    actions_of_episodes = [
+        actions_of(env, actor, seed, EPISODE_STEPS) for seed in range(num_episodes)
+    ]
     bare, ours, ratios = [], [], []
     for _ in range(ROUNDS):
         bare.append(replay(env.unwrapped, actions_of_episodes))
@@ -94,19 +97,6 @@ def compare(spec: EnvSpec, policy: PolicySpec, num_episodes: int) -> tuple[float
         ratios.append(ours[-1] / bare[-1])
     env.close()
     return statistics.median(bare), statistics.median(ours), statistics.median(ratios)
-
-
-def record(env: gym.Env[Any, Any], actor: Actor, seed: int) -> list[Any]:
-    """The actions of one episode."""
-    actor.reset(np.random.default_rng(0))
-    observation, _ = env.reset(seed=seed)
-    actions = []
-    for _ in range(EPISODE_STEPS):
-        actions.append(actor.act(observation))
-        observation, _, terminated, truncated, _ = env.step(actions[-1])
-        if terminated or truncated:
-            break
-    return actions
 
 
 def replay(env: gym.Env[Any, Any], actions_of_episodes: list[list[Any]]) -> float:

@@ -13,11 +13,11 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from measured_run.settings import SETTINGS, Setting, first_theta
+from measured_run.settings import SETTINGS, first_theta
 from rivals.turn_servers import answers, serve
 
 from env import registry
-from policy.actor import build_actor
+from policy.actor import Actor, build_actor
 from search.arithmetic import use_one_thread
 
 
@@ -27,18 +27,19 @@ def main(name: str) -> None:
     use_one_thread()
     setting = SETTINGS[name]
     env = registry.make(setting.env)
-    episodes = [actions_of(env, setting, seed) for seed in range(setting.bare_episodes)]
+    actor = build_actor(setting.policy, env.observation_space, env.action_space)
+    actor.load(first_theta(setting), None)
+    seeds = range(setting.bare_episodes)
+    episodes = [actions_of(env, actor, seed, setting.max_steps) for seed in seeds]
     serve(lambda seconds: replay(env.unwrapped, episodes, seconds), out)
 
 
-def actions_of(env: gym.Env[Any, Any], setting: Setting, seed: int) -> list[Any]:
+def actions_of(env: gym.Env[Any, Any], actor: Actor, seed: int, max_steps: int) -> list[Any]:
     """What the policy does in one episode."""
-    actor = build_actor(setting.policy, env.observation_space, env.action_space)
-    actor.load(first_theta(setting), None)
     actor.reset(np.random.default_rng(0))
     observation, _ = env.reset(seed=seed)
     actions = []
-    for _ in range(setting.max_steps):
+    for _ in range(max_steps):
         actions.append(np.array(actor.act(observation)))
         observation, _, terminated, truncated, _ = env.step(actions[-1])
         if terminated or truncated:
