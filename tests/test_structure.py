@@ -175,6 +175,10 @@ def test_no_name_beside_a_command_hides_another_module(folder: Path) -> None:
     assert not beside & taken
 
 
+def test_every_module_beside_the_benchmarks_rooms_is_a_command() -> None:
+    assert all('if __name__ == "__main__":' in path.read_text() for path in BENCHMARKS.glob("*.py"))
+
+
 @pytest.mark.parametrize("script", ["evotorch_lander", "evotorch_rollouts", "original_osim_pool"])
 def test_a_rival_in_a_python_of_its_own_needs_only_what_lies_beside_it(script: str) -> None:
     """EvoTorch's has none of our packages, and a script sees no folder of this tree but its own."""
