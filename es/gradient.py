@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -43,6 +45,59 @@ def estimate_gradient(
     Returns:
         ``(D,)`` float32.
     """
+    _check_pairs(noise_values, noise_indices_n, fitness_c, num_parameters)
+    weight_n = (fitness_c[0::2] - fitness_c[1::2]) / (2 * len(noise_indices_n) * sigma)
+    return _sum_rows(noise_values, noise_indices_n, weight_n, num_parameters, _product)
+
+
+def estimate_log_sigma_gradient(
+    noise_values: NDArray[np.float32],
+    noise_indices_n: NDArray[np.int64],
+    fitness_c: NDArray[np.float64],
+    num_parameters: int,
+) -> NDArray[np.float32]:
+    """Estimate of the natural gradient of the expected (shaped) fitness by the logarithm of each
+    parameter's sigma, up to a factor.
+
+    Schaul et al. 2011 (SNES), algorithm 6, with mirrored pairs, and weights that add up to zero and
+    their magnitudes to one, whatever the shaping:
+
+        h = sum_i (u+_i + u-_i) (epsilon_i^2 - 1),    u = (F - mean F) / sum |F - mean F|
+
+    Zero where all fitness is equal. Like `estimate_gradient`, the same bits anywhere.
+
+    Returns:
+        ``(D,)`` float32.
+    """
+    _check_pairs(noise_values, noise_indices_n, fitness_c, num_parameters)
+    if fitness_c.min() == fitness_c.max():
+        return np.zeros(num_parameters, dtype=np.float32)
+    # By a power of two, which rounds nothing, so that sums cannot overflow.
+    scaled_c = np.ldexp(fitness_c, -np.frexp(np.abs(fitness_c).max())[1])
+    deviation_c = scaled_c - math.fsum(scaled_c) / len(scaled_c)
+    total = math.fsum(np.abs(deviation_c))
+    weight_n = (deviation_c[0::2] + deviation_c[1::2]) / total
+    return _sum_rows(noise_values, noise_indices_n, weight_n, num_parameters, _excess_of_square)
+
+
+def _product(row: NDArray[np.float32], weight: np.float32, out: NDArray[np.float32]) -> None:
+    np.multiply(row, weight, out=out)
+
+
+def _excess_of_square(
+    row: NDArray[np.float32], weight: np.float32, out: NDArray[np.float32]
+) -> None:
+    np.multiply(row, row, out=out)
+    np.subtract(out, np.float32(1), out=out)
+    np.multiply(out, weight, out=out)
+
+
+def _check_pairs(
+    noise_values: NDArray[np.float32],
+    noise_indices_n: NDArray[np.int64],
+    fitness_c: NDArray[np.float64],
+    num_parameters: int,
+) -> None:
     num_pairs = len(noise_indices_n)
     if fitness_c.shape != (2 * num_pairs,):
         raise ValueError(f"fitness of shape {fitness_c.shape} for {num_pairs} pairs")
@@ -50,17 +105,26 @@ def estimate_gradient(
         len(noise_values) - num_parameters
     ):
         raise ValueError("a noise row does not lie in the table")
-    weight_n = (fitness_c[0::2] - fitness_c[1::2]) / (2 * num_pairs * sigma)
+
+
+def _sum_rows(
+    noise_values: NDArray[np.float32],
+    noise_indices_n: NDArray[np.int64],
+    weight_n: NDArray[np.float64],
+    num_parameters: int,
+    write_term: Callable[[NDArray[np.float32], np.float32, NDArray[np.float32]], None],
+) -> NDArray[np.float32]:
+    """``(D,)`` float32: the terms of all rows, added in their order."""
     rows = list(zip(noise_indices_n.tolist(), weight_n.astype(np.float32), strict=True))
-    gradient = np.zeros(num_parameters, dtype=np.float32)
+    total = np.zeros(num_parameters, dtype=np.float32)
 
     def add_block(start: int) -> None:
-        total = gradient[start : start + block]
-        product = np.empty_like(total)
+        part = total[start : start + block]
+        term = np.empty_like(part)
         for index, weight in rows:
             first = index + start
-            np.multiply(noise_values[first : first + len(total)], weight, out=product)
-            np.add(total, product, out=total)
+            write_term(noise_values[first : first + len(part)], weight, term)
+            np.add(part, term, out=part)
 
     threads = num_threads()
     block = min(BLOCK, max(_LEAST_BLOCK, -(-num_parameters // threads)))
@@ -69,4 +133,4 @@ def estimate_gradient(
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(add_block, range(0, num_parameters, block)))
-    return gradient
+    return total

@@ -45,7 +45,7 @@ def write_candidate(
         np.copyto(out, candidates.matrix_cd[c])
     else:
         epsilon = _epsilon(candidates, c // 2, noise)
-        np.multiply(epsilon, np.float32(candidates.sigma), out=out)
+        np.multiply(epsilon, candidates.sigma, out=out)
         (np.subtract if c % 2 else np.add)(theta, out, out=out)
 
 

@@ -23,7 +23,7 @@ from errors import MessageError, VersionMismatch
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 
-MESSAGE_VERSION = 3
+MESSAGE_VERSION = 4
 MAX_GENERATION_BYTES = 512 * 2**20
 MAX_SMALL_BYTES = 16 * 2**20
 MAX_BATCH_BYTES = 4 * 2**20
@@ -90,26 +90,37 @@ class Perturbations(
     """Mirrored pairs around theta.
 
     Candidate 2i is theta + sigma*epsilon_i and 2i+1 is theta - sigma*epsilon_i, where epsilon_i is
-    the noise table's row that starts at ``noise_indices[i]``.
+    the noise table's row that starts at ``noise_indices[i]``, and sigma one number or one for each
+    parameter.
     """
 
     theta_bytes: bytes
-    sigma: float
+    sigma_bytes: bytes
     noise_index_bytes: bytes
 
     @classmethod
     def of(
-        cls, theta: NDArray[np.float32], sigma: float, noise_indices_n: NDArray[np.int64]
+        cls,
+        theta: NDArray[np.float32],
+        sigma: float | NDArray[np.float32],
+        noise_indices_n: NDArray[np.int64],
     ) -> Perturbations:
-        """From ``(D,)`` float32 and ``(N,)`` int64."""
+        """From ``(D,)`` float32, a number or ``(D,)`` float32, and ``(N,)`` int64."""
         return cls(
-            theta.astype("<f4").tobytes(), float(sigma), noise_indices_n.astype("<i8").tobytes()
+            theta.astype("<f4").tobytes(),
+            np.asarray(sigma).astype("<f4").tobytes(),
+            noise_indices_n.astype("<i8").tobytes(),
         )
 
     @property
     def theta(self) -> NDArray[np.float32]:
         """``(D,)`` float32, read-only."""
         return np.frombuffer(self.theta_bytes, dtype="<f4")
+
+    @property
+    def sigma(self) -> NDArray[np.float32]:
+        """``(1,)`` or ``(D,)`` float32, read-only."""
+        return np.frombuffer(self.sigma_bytes, dtype="<f4")
 
     @property
     def noise_indices_n(self) -> NDArray[np.int64]:
@@ -193,8 +204,12 @@ class Generation(
         if isinstance(self.candidates, Genomes):
             if len(self.candidates.matrix_bytes) % theta_bytes:
                 raise ValueError("genome matrix does not divide into rows of theta's length")
-        elif len(self.candidates.noise_index_bytes) % 8 or not math.isfinite(self.candidates.sigma):
-            raise ValueError("noise indices must be int64 and sigma finite")
+        elif len(self.candidates.noise_index_bytes) % 8:
+            raise ValueError("noise indices must be int64")
+        elif len(self.candidates.sigma_bytes) not in (4, theta_bytes):
+            raise ValueError("sigma must be one float32, or one for each parameter")
+        elif not np.isfinite(self.candidates.sigma).all():
+            raise ValueError("sigma must be finite")
 
     @property
     def num_candidates(self) -> int:

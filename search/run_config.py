@@ -35,6 +35,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     The search:
         pop_size: candidates a generation, two for each mirrored pair.
         sigma, lr, l2coeff, optimizer, momentum, adam_beta1, adam_beta2, adam_epsilon, shaping.
+        sigma_lr: above 0 each parameter learns a sigma of its own, at this rate; SNES' rule for D
+            parameters is (3 + ln D) / (5 sqrt(D)): 0.27 for 20, 0.06 for 1,000.
         num_episodes: episodes for each candidate.
         noise_table_size: float32 numbers in the shared noise table, 25 million or more.
         tool: ``openai_es``, or any name of Nevergrad's registry (``CMA``, ``TwoPointsDE``, ...).
@@ -108,6 +110,7 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     pop_size: int = 100
     sigma: float = 0.1
+    sigma_lr: float = 0.0
     lr: float = 0.05
     l2coeff: float = 0.0
     optimizer: str = "adam"
@@ -255,6 +258,7 @@ _AT_LEAST = {
     "max_losses": 1,
     "overlap": 0,
     "l2coeff": 0,
+    "sigma_lr": 0,
     "seed": 0,
 }
 _FRACTIONS = ("max_failed_fraction", "audit_fraction")

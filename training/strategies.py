@@ -76,6 +76,7 @@ def _openai_es(config: RunConfig, theta0: NDArray[np.float32], noise: NoiseTable
         run_seed=config.seed,
         pop_size=config.pop_size,
         sigma=config.sigma,
+        sigma_lr=config.sigma_lr,
         optimizer=config.optimizer,
         lr=config.lr,
         l2coeff=config.l2coeff,

@@ -51,6 +51,9 @@ STRATEGIES: dict[str, Make] = {
     "openai_es": lambda noise, seed: OpenAIES(
         THETA0, noise, run_seed=seed, pop_size=12, sigma=0.1, lr=0.05, l2coeff=0.005
     ),
+    "openai_es_sigmas": lambda noise, seed: OpenAIES(
+        THETA0, noise, run_seed=seed, pop_size=12, sigma=0.1, sigma_lr=0.4, lr=0.05
+    ),
     "cma": nevergrads("CMA"),
     "cma_ipop": nevergrads("CMA", restarts="ipop"),
     "nevergrad_de": nevergrads("DE"),
