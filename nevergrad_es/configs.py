@@ -61,7 +61,9 @@ _OTHERWISE: dict[str, NamedConfig] = {
 
 def _named(name: str, shared: NamedConfig) -> NamedConfig:
     otherwise = _OTHERWISE.get(name, NamedConfig(shared.doc, {}))
-    options = {key: v for key, v in shared.options.items() if key not in ("optimizer", "lr")}
+    options = {
+        key: v for key, v in shared.options.items() if key not in ("optimizer", "lr", "sigma_lr")
+    }
     return NamedConfig(otherwise.doc, {**options, **otherwise.options})
 
 

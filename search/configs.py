@@ -33,6 +33,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
             "pop_size": 40,
             # With much less, some seeds learn to fall straight down (-110) and never leave it.
             "sigma": 0.8,
+            "sigma_lr": 0.6,
             "optimizer": "clipup",
             "lr": 0.16,
             "num_generations": 500,
