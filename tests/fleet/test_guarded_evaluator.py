@@ -292,7 +292,7 @@ def test_an_environment_that_can_no_longer_be_built_ends_the_run_in_one_line(
 def test_vectors_that_do_not_fit_are_refused_as_in_process(world: World) -> None:
     experiment = world.experiment()
     generation = generation_of(experiment.run_uid)
-    candidates = Perturbations(b"\0" * 40, 0.5, b"\0" * 8)
+    candidates = Perturbations(b"\0" * 40, b"\0" * 4, b"\0" * 8)
     wrong = msgspec.structs.replace(generation, candidates=candidates)
     lines = []
     with (

@@ -45,6 +45,13 @@ def test_a_pair_is_mirrored_around_theta(noise: NoiseTable) -> None:
     assert np.array_equal(candidate(pairs, 3, noise), THETA - step)
 
 
+def test_each_parameter_may_have_a_sigma_of_its_own(noise: NoiseTable) -> None:
+    sigma = np.array([1, 0.5, 0, 3, 1e-7], dtype=np.float32)
+    pairs = Perturbations.of(THETA, sigma, np.array([17, 400], dtype=np.int64))
+    assert np.array_equal(candidate(pairs, 2, noise), THETA + sigma * noise.values[400:405])
+    assert np.array_equal(candidate(pairs, 3, noise), THETA - sigma * noise.values[400:405])
+
+
 def test_the_candidate_after_the_last_is_theta(noise: NoiseTable) -> None:
     assert np.array_equal(candidate(perturbations(17, 400), 4, noise), THETA)
     genomes = Genomes.of(THETA, np.zeros((3, D), dtype=np.float32))

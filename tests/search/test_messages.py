@@ -169,6 +169,27 @@ def test_a_message_that_is_too_large_is_refused_unread() -> None:
         decode(b"\x00" * (MAX_SMALL_BYTES + 1), Task)
 
 
+@pytest.mark.parametrize(
+    ("sigma", "why"),
+    [
+        (np.ones(len(THETA) + 1), "one for each"),
+        (np.ones(0), "one for each"),
+        (float("nan"), "finite"),
+        (np.full(len(THETA), np.inf), "finite"),
+    ],
+)
+def test_sigmas_that_do_not_fit_theta_cannot_be_sent_or_received(
+    sigma: float | np.ndarray, why: str
+) -> None:
+    candidates = Perturbations.of(THETA, sigma, np.array([7], dtype=np.int64))
+    with pytest.raises(ValueError, match=why):
+        msgspec.structs.replace(GENERATION, candidates=candidates)
+    fields = msgspec.msgpack.decode(encode(GENERATION))
+    fields["candidates"]["sigma_bytes"] = candidates.sigma_bytes
+    with pytest.raises(MessageError, match=why):
+        decode(msgspec.msgpack.encode(fields), Generation)
+
+
 @pytest.mark.parametrize("fitness", [float("nan"), float("inf"), -float("inf")])
 def test_a_record_without_a_finite_fitness_cannot_be_sent_or_received(fitness: float) -> None:
     with pytest.raises(ValueError, match="finite"):
