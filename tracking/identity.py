@@ -8,7 +8,10 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
+from errors import ConfigError
+
 _UID = re.compile(r"[0-9a-f]{32}")
+_LONGEST_ID = 32
 
 
 def new_uid() -> str:
@@ -19,6 +22,19 @@ def new_uid() -> str:
 def is_uid(text: str) -> bool:
     """Whether ``text`` is a uid."""
     return _UID.fullmatch(text) is not None
+
+
+def check_run_id(text: str) -> None:
+    """Refuse what can be nobody's id, before it is read as a number.
+
+    Raises:
+        ConfigError: it is longer than a uid.
+    """
+    if len(text) > _LONGEST_ID:
+        raise ConfigError(
+            f"no run {text[:_LONGEST_ID]}... ({len(text)} characters): a run is named by its "
+            "number, or by its uid of 32 hexadecimal digits"
+        )
 
 
 def uid_of(entry: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
 from search.timeline import GenerationTimes
 from tracking import checkpoints, metric_log, timeline_log
-from tracking.identity import is_uid
+from tracking.identity import check_run_id, is_uid
 from tracking.mongo.place import MongoPlace
 
 S = TypeVar("S", EnvSpec, PolicySpec)
@@ -200,6 +200,7 @@ def open_run_to_resume(run_id: str | int, runs_dir: Path, mongo: Mongo = None) -
 
 
 def _opened(run_id: str, runs_dir: Path, mongo: Mongo, *, is_resumed: bool) -> StoredRun:
+    check_run_id(run_id)
     run = StoredRun(int(run_id), runs_dir / run_id) if run_id.isdecimal() else None
     if run is None or not (run.path / "config.json").is_file():
         run = _run_elsewhere(run_id, runs_dir, mongo, is_resumed=is_resumed)

@@ -122,6 +122,11 @@ def test_a_run_without_a_checkpoint_says_whether_to_wait(run_once: RunOnce, tmp_
         run.checkpoint()
 
 
+def test_a_number_that_python_would_not_read_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no run 9{32}\.\.\. \(5000 characters\)"):
+        open_run("9" * 5000, tmp_path)
+
+
 def test_an_unknown_run_names_the_place_and_the_nearest_ids(
     run_once: RunOnce, tmp_path: Path
 ) -> None:

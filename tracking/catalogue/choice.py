@@ -14,6 +14,7 @@ import yaml
 
 from errors import ConfigError, did_you_mean
 from tracking.catalogue.summary import STATUSES, ListedRun, RunSummary, listed_runs
+from tracking.identity import check_run_id
 
 _CONDITION = re.compile(r"([A-Za-z_][\w.]*)\s*(!=|<=|>=|==|=|<|>)\s*(.*)", re.DOTALL)
 _RANGE = re.compile(r"(\d{1,9})-(\d{1,9})")
@@ -186,6 +187,7 @@ def named_runs(names: Sequence[str], runs_dir: Path) -> list[ListedRun]:
     there = {int(run.directory.name): run for run in listed_runs(runs_dir)}
     found: dict[int, ListedRun] = {}
     for name in names:
+        check_run_id(name)
         match = _RANGE.fullmatch(name)
         first, last = (name, name) if match is None else match.groups()
         ids = range(int(first), int(last) + 1) if first.isdecimal() else range(0)
