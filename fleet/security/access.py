@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,14 +84,13 @@ def access_given(
         tls_ca: the server's certificate, or that of who signed it.
 
     Raises:
-        ConfigError: a file that cannot be read, or that others can read.
+        ConfigError: a file that cannot be read, a secret that others can read, or no certificate.
     """
     environment = os.environ
     ca_file = tls_ca or _path(environment, CA_VARIABLE)
-    if ca_file is not None and not ca_file.is_file():
-        raise ConfigError(f"certificate {ca_file} is not there: name another with --tls_ca")
-    # Absolute, for processes that we start elsewhere.
-    ca_file = ca_file.absolute() if ca_file is not None else None
+    if ca_file is not None:
+        _check_certificate(ca_file)
+        ca_file = ca_file.absolute()  # for processes that we start elsewhere
     head = _password(password_file, PASSWORD_VARIABLE, PASSWORD_FILE_VARIABLE)
     worker = _password(worker_password_file, WORKER_VARIABLE, WORKER_FILE_VARIABLE)
     says_head = password_file is not None and worker_password_file is None
@@ -117,6 +117,20 @@ def _password(file: Path | None, variable: str, file_variable: str) -> str | Non
             return given
         file = _path(os.environ, file_variable)
     return read_secret(file) if file is not None else None
+
+
+def _check_certificate(file: Path) -> None:
+    """Refuse at once what every attempt to connect would fail with."""
+    if not file.is_file():
+        raise ConfigError(f"certificate {file} is not there: name another with --tls_ca")
+    try:
+        ssl.create_default_context(cafile=file)
+    except OSError as error:  # what ssl raises is one too
+        why = getattr(error, "reason", None) or error.strerror
+        raise ConfigError(
+            f"{file} is no certificate that can be read ({why}): name the server.crt that "
+            "`python es/head.py run-server` wrote, with --tls_ca"
+        ) from None
 
 
 def _path(environment: Mapping[str, str], variable: str) -> Path | None:

@@ -20,6 +20,7 @@ from fleet.security.access import Access, access_given
 from fleet.security.credentials import Credentials, Given
 from fleet.security.find_access import find_access
 from fleet.security.private_files import private_folder, read_secret, write_private
+from fleet.security.tls import self_signed
 from fleet.server import server_file
 from fleet.server.redis_server import RedisServer
 from fleet.server.socket_claim import MAX_SOCKET_BYTES
@@ -98,16 +99,25 @@ def test_whose_password_counts_is_plain(
 
 
 def test_a_process_of_ours_finds_what_we_gave_it_and_nothing_else(
-    secret_file: Path, monkeypatch: pytest.MonkeyPatch
+    secret_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ES_REDIS_WORKER_PASSWORD", "not this one")
     monkeypatch.setenv("ES_REDIS_PASSWORD_FILE", str(secret_file))
-    for access in (Access(), Access("worker", "w"), Access("default", "h", secret_file)):
+    ca_file = self_signed(private_folder(tmp_path / "keys"), "127.0.0.1")[0].ca_file
+    for access in (Access(), Access("worker", "w"), Access("default", "h", ca_file)):
         with monkeypatch.context() as child:
             for name, value in access.environment().items():
                 child.setenv(name, value)
             assert access_given() == access
             assert access_given(as_worker=True) == access
+
+
+@pytest.mark.parametrize("content", [b"", b"not a certificate", b"\0\xff" * 50])
+def test_a_file_without_a_certificate_is_refused_at_once(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "server.crt").write_bytes(content)
+    with pytest.raises(ConfigError, match="is no certificate that can be read") as refusal:
+        access_given(tls_ca=tmp_path / "server.crt")
+    assert "\n" not in str(refusal.value)
 
 
 def test_nothing_that_holds_a_password_shows_it() -> None:
