@@ -111,8 +111,14 @@ def test_either_side_tries_both_optimisers(side: str) -> None:
 @pytest.mark.parametrize(("side", "other"), [SIDES, SIDES[::-1]])
 def test_either_side_tries_what_the_other_says(side: str, other: str) -> None:
     said, tried = documented(other), drawn(side, 1)
-    biases = documented(side).biases
-    assert tried._replace(lr=0) == said._replace(lr=0, biases=biases)
+    own = documented(side)
+    assert tried._replace(lr=0) == said._replace(lr=0, biases=own.biases, sigma_lr=own.sigma_lr)
+
+
+def test_every_trial_of_ours_says_how_fast_sigmas_are_learnt() -> None:
+    for trial in TRIALS:
+        words = command(OURS, drawn(OURS, trial), 1, Path("f"), evotorch="", cores=2)
+        assert f"sigma_lr={NAMED_CONFIGS['lander'].options['sigma_lr']}" in words
 
 
 def test_the_first_trial_of_ours_is_our_own_config() -> None:

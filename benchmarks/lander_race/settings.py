@@ -3,6 +3,7 @@
 Both sides try the same draws: policy, normalisation, population, sigma, optimiser, and how fast a
 step is beside sigma. Each side's first trial is what it says itself: our config ``lander``;
 EvoTorch's ``lunarlander`` of examples/scripts/rl_clipup.py. Its second is what the other says.
+Either side learns a sigma for each parameter in all of them, at ``lander``'s rate or PGPE's own.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ class Settings(NamedTuple):
         optimizer: adam or clipup.
         lr: its step size.
         biases: whether layers have them.
+        sigma_lr: how fast ours learns a sigma for each parameter; EvoTorch's PGPE has its own rate.
     """
 
     network: str
@@ -60,6 +62,7 @@ class Settings(NamedTuple):
     optimizer: str
     lr: float
     biases: bool = True
+    sigma_lr: float = 0.0
 
     @property
     def policy(self) -> PolicySpec:
@@ -78,6 +81,7 @@ class Settings(NamedTuple):
         return (
             f"{', '.join(words)}, population {self.pop_size}, sigma {self.sigma:.3g}, "
             f"{self.optimizer} {self.lr:.3g}"
+            + (f", sigma_lr {self.sigma_lr:.3g}" if self.sigma_lr else "")
         )
 
 
@@ -96,6 +100,7 @@ def documented(side: str) -> Settings:
         lander["sigma"],
         lander["optimizer"],
         lander["lr"],
+        sigma_lr=lander["sigma_lr"],
     )
 
 
@@ -105,7 +110,9 @@ def drawn(side: str, trial: int) -> Settings:
         return documented(side)
     if trial == 1:
         other = EVOTORCH if side == OURS else OURS
-        settings = documented(other)._replace(biases=documented(side).biases)
+        settings = documented(other)._replace(
+            biases=documented(side).biases, sigma_lr=documented(side).sigma_lr
+        )
         if settings.optimizer == "clipup":
             share = _LR_OF_SPEED[side] / _LR_OF_SPEED[other]
             settings = settings._replace(lr=settings.lr * share)
@@ -115,7 +122,10 @@ def drawn(side: str, trial: int) -> Settings:
     sigma, step = (_log_uniform(random, span) for span in (_SIGMA[network], _STEP))
     output, normalize = str(random.choice(["tanh", "none"])), bool(random.integers(2))
     pop_size, by_clipup = int(random.choice(_POP_SIZES)), bool(random.integers(2))
-    settings = Settings(network, output, normalize, pop_size, sigma, "adam", sigma * step)
+    sigma_lr = documented(side).sigma_lr
+    settings = Settings(
+        network, output, normalize, pop_size, sigma, "adam", sigma * step, sigma_lr=sigma_lr
+    )
     if not by_clipup:
         return settings
     relative = step / math.sqrt(_STEP[0] * _STEP[1])
@@ -172,6 +182,7 @@ def _options(settings: Settings, seed: int, folder: Path) -> dict[str, Any]:
         "normalize_observations": policy.normalize_observations,
         "pop_size": settings.pop_size,
         "sigma": settings.sigma,
+        "sigma_lr": settings.sigma_lr,
         "optimizer": settings.optimizer,
         "lr": settings.lr,
         "seed": seed,
