@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 
 from env import registry
 from env.gait_file import read_gait
+from env.musculoskeletal.kernels import VARIABLE, opensim_kernels
 from env.spec import EnvSpec
 from policy.actor import build_actor
 from search.arithmetic import use_one_thread
@@ -186,7 +187,8 @@ def measure(
         players = {preset: Player(preset, row, file) for preset in PRESETS}
         for player in players.values():
             stack.callback(player.close)
-        theirs = OriginalProcess(row.env_name, python) if python else None
+        kernels = {VARIABLE: opensim_kernels()}  # as ours, or the numbers would be others
+        theirs = OriginalProcess(row.env_name, python, kernels) if python else None
         if theirs:
             stack.callback(theirs.close)
         original: list[float] = []

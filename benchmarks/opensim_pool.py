@@ -28,6 +28,7 @@ from measured_run.experiment import NOISE_SEED
 from measured_run.settings import SETTINGS, experiment_of, search_from
 
 from env.gait_file import read_gait
+from env.musculoskeletal.kernels import VARIABLE, opensim_kernels
 from fleet.connection import connect
 from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
@@ -133,7 +134,13 @@ def thetas_of(generation: Generation, noise: NoiseTable) -> list[list[float]]:
 def original_pool(cores: int) -> Iterator[subprocess.Popen[str]]:
     """The program that who uses osim-rl has, waiting for candidates."""
     command = [sys.executable, str(HERE / "rivals" / "original_osim_pool.py"), str(cores)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, VARIABLE: opensim_kernels()},  # by others they would be other walks
+    )
     try:
         yield process
     finally:

@@ -180,7 +180,8 @@ def make(
     declared = copy.deepcopy(_declaration(spec, include))
     declared.order_enforce = False
     declared.max_episode_steps = None
-    env = _build(spec, declared, render_mode, include)
+    with pinned_kernels():  # for the `opensim` that an environment of the user's may import
+        env = _build(spec, declared, render_mode, include)
     try:
         observation_encoder(env.observation_space)
         action_decoder(env.action_space, within_one=False)
@@ -275,7 +276,7 @@ def _declaration(spec: EnvSpec, include: Path | None) -> Any:
     name = canonical_name(spec.name, _silent)
     if ":" in name:
         module, _, name = name.partition(":")
-        with pinned_kernels():  # for the `opensim` that it may import
+        with pinned_kernels():  # as in `make`
             import_included(module, include)
         if name in gym.registry:
             return gym.registry[name]
@@ -339,8 +340,7 @@ def _of_the_users_own(options: dict[str, Any], include: Path | None) -> dict[str
     own: dict[str, Any] = {}
     reward, model = options.get("reward"), options.get("model")
     if reward is not None:
-        with pinned_kernels():  # for the `opensim` that it may import
-            own["reward"] = import_function(reward, include)
+        own["reward"] = import_function(reward, include)
     if model is not None:
         own["model"] = _bundled_model(str(model), include) or included_file(model, include)
     return own

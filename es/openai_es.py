@@ -27,7 +27,8 @@ class OpenAIES:
 
     With ``sigma_lr`` each parameter has a sigma of its own, which is learnt beside theta, as PGPE
     and SNES do (Sehnke et al. 2010, Schaul et al. 2011; see `es.step_sizes`), and by which its part
-    of the gradient is scaled: what is searched widely also moves far.
+    of the gradient is scaled: what is searched widely also moves far. (By sgd and clipup; Adam and
+    its kin divide by what each parameter's gradients were like, and largely undo that.)
 
     Fulfils `search.protocol.Strategy`. A generation's noise indices follow from the run's seed
     and its number, so nothing of an open generation is remembered: any number may be open. The
@@ -71,8 +72,12 @@ class OpenAIES:
         momentum: float = 0.9,
     ) -> None:
         _check_pop_size(pop_size)
-        if not 0 < sigma < math.inf:
-            raise ConfigError(f"sigma={sigma}: expected more than 0, for example sigma=0.1")
+        with np.errstate(over="ignore"):
+            is_usable = 0 < np.float32(sigma) < math.inf  # as candidates are made with it
+        if not is_usable:
+            raise ConfigError(
+                f"sigma={sigma}: expected more than 0, as a float32, for example sigma=0.1"
+            )
         if not 0 <= sigma_lr < math.inf:
             raise ConfigError(f"sigma_lr={sigma_lr}: expected 0 or more, for example sigma_lr=0.3")
         if theta0.ndim != 1 or not theta0.size or not np.isfinite(theta0).all():
@@ -158,14 +163,14 @@ class OpenAIES:
         state = dict(state)
         sigma_d = state.pop("sigma", None)
         if (sigma_d is None) is (self._sigma_lr > 0):
-            made = "without it" if sigma_d is None else "with it"
+            made = "one sigma for all" if sigma_d is None else "a sigma for each parameter"
             raise ConfigError(
-                f"sigma_lr={self._sigma_lr:g}, but the run was made {made}: "
+                f"sigma_lr={self._sigma_lr:g}, but the run was made with {made}: "
                 "resume it as it was, or start anew with load_from"
             )
         self._optimizer.restore(state)
         if sigma_d is not None:
-            self._sigma_d = np.array(sigma_d, dtype=np.float32)
+            self._sigma_d = np.array(sigma_d, dtype=np.float32).reshape(self._sigma_d.shape)
 
     def _step_sizes(self) -> dict[str, float]:
         if not self._sigma_lr:

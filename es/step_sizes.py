@@ -15,15 +15,15 @@ def adapted(
     """Sigmas after a generation, ``(D,)`` float32.
 
     Schaul, Glasmachers and Schmidhuber 2011, "High dimensions and heavy tails for natural evolution
-    strategies", algorithm 6 (SNES), has sigma * exp(lr / 2 * h); here its first order, which
-    IEEE 754 fixes to the bit on any processor,
+    strategies" (SNES), has sigma * exp(lr / 2 * h); here its first order, which IEEE 754 fixes to
+    the bit on any processor,
 
         sigma * (1 + lr / 2 * h),    no factor below 0.8 or above 1.2, no sigma ever zero
 
     Args:
         sigma_d: ``(D,)`` float32.
         log_gradient_d: ``(D,)`` float32, h of `es.gradient.estimate_log_sigma_gradient`.
-        lr: SNES' own rule for it is (3 + ln D) / (5 sqrt(D)), here with the same units of h.
+        lr: SNES' own rule for it is (3 + ln D) / (5 sqrt(D)); h has the same scale here.
     """
     factor_d = 1 + np.clip(log_gradient_d * np.float32(lr / 2), -MOST_CHANGE, MOST_CHANGE)
     new_d: NDArray[np.float32] = np.maximum(sigma_d * factor_d, np.finfo(np.float32).tiny)

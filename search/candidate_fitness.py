@@ -15,7 +15,7 @@ def candidate_fitness(fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
     off, and how bad it is depends on the environment.
 
     Raises:
-        RunAborted: no fitness is finite.
+        RunAborted: no fitness is finite, or a candidate's episodes add up to infinity.
     """
     finite_ce = np.isfinite(fitness_ce)
     if not finite_ce.any():
@@ -26,7 +26,13 @@ def candidate_fitness(fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
     filled_ce = np.where(finite_ce, fitness_ce, fitness_ce[finite_ce].min())
     # Episode by episode: a reduction may add in another order on another processor.
     total_c = np.zeros(len(filled_ce))
-    for fitness_c in filled_ce.T:
-        total_c += fitness_c
+    with np.errstate(over="ignore"):
+        for fitness_c in filled_ce.T:
+            total_c += fitness_c
+    if not np.isfinite(total_c).all():
+        raise RunAborted(
+            f"fitness is as large as {np.abs(filled_ce).max():.3g}: a candidate's episodes add up "
+            "to more than a number can hold; scale the environment's reward down"
+        )
     mean_c: NDArray[np.float64] = total_c / filled_ce.shape[1]
     return mean_c

@@ -50,7 +50,9 @@ METRICS: dict[str, Metric] = {
     "theta/size": Metric("1", "number of parameters D", "genome length"),
     "update/grad_norm": Metric("1", "norm of the gradient that was followed", "grad norm"),
     "update/ratio": Metric("1", "norm of the step over the norm of theta", "update ratio"),
-    "search/step_size": Metric("1", "sigma of CMA, or the mean of those learnt: the next steps"),
+    "search/step_size": Metric(
+        "1", "size of the next steps: CMA's sigma, or the geometric mean of those learnt"
+    ),
     "search/axis_ratio": Metric("1", "longest over shortest axis of what is searched"),
     "search/restarts": Metric("1", "how often CMA has begun anew; with restarts only"),
     "time/elapsed_s": Metric("s", "time in the run so far, all sessions", "total time elapsed"),

@@ -36,7 +36,8 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         pop_size: candidates a generation, two for each mirrored pair.
         sigma, lr, l2coeff, optimizer, momentum, adam_beta1, adam_beta2, adam_epsilon, shaping.
         sigma_lr: above 0 each parameter learns a sigma of its own, at this rate; SNES' rule for D
-            parameters is (3 + ln D) / (5 sqrt(D)): 0.27 for 20, 0.06 for 1,000.
+            parameters is (3 + ln D) / (5 sqrt(D)): 0.27 for 20, 0.06 for 1,000. Best with clipup
+            or sgd: adam's kind has a scale for each parameter already.
         num_episodes: episodes for each candidate.
         noise_table_size: float32 numbers in the shared noise table, 25 million or more.
         tool: ``openai_es``, or any name of Nevergrad's registry (``CMA``, ``TwoPointsDE``, ...).

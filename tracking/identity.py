@@ -32,7 +32,7 @@ def check_run_id(text: str) -> None:
     """
     if len(text) > _LONGEST_ID:
         raise ConfigError(
-            f"no run {text[:_LONGEST_ID]}... ({len(text)} characters): a run is named by its "
+            f"no run {ascii(text[:_LONGEST_ID])[1:-1]}... ({len(text)} characters): a run is named by its "
             "number, or by its uid of 32 hexadecimal digits"
         )
 

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -158,14 +159,21 @@ class OriginalProcess:
     Args:
         env_name: a key of `ORIGINALS`.
         python: an interpreter with osim-rl.
+        environment: what else it finds in its environment.
 
     Raises:
         RuntimeError: it cannot be built there; with the last line that it had to say.
     """
 
-    def __init__(self, env_name: str, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        env_name: str,
+        python: str = sys.executable,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self._process = subprocess.Popen(
             [python, str(Path(__file__).resolve()), env_name],
+            env={**os.environ, **(environment or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

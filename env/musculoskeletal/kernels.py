@@ -22,8 +22,8 @@ VARIABLE = "OPENBLAS_CORETYPE"
 def opensim_kernels() -> str:
     """The kernels that OpenSim computes with here, by OpenBLAS's name for them.
 
-    Haswell's run on all x86 processors of Intel since 2013 and of AMD since 2015, Prescott's on
-    older ones; other kinds of processors are named as the platform names them and left alone.
+    Haswell's run on Intel's Core and Xeon since 2013 and AMD's since 2015, Prescott's on every x86;
+    other kinds of processors are named as the platform names them and left alone.
     """
     return os.environ.get(VARIABLE) or _ours() or platform.machine()
 
@@ -47,6 +47,6 @@ def pinned_kernels() -> Iterator[None]:
 def _ours() -> str | None:
     if platform.machine() not in ("x86_64", "AMD64"):
         return None
-    simd = np.show_config(mode="dicts")["SIMD Extensions"]
-    has_avx2 = {"AVX2", "FMA3"} <= {*simd["baseline"], *simd["found"]}
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]  # which leaves out what is empty
+    has_avx2 = {"AVX2", "FMA3"} <= {*simd.get("baseline", ()), *simd.get("found", ())}
     return "Haswell" if has_avx2 else "Prescott"

@@ -7,6 +7,7 @@ import platform
 import subprocess
 import sys
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,15 @@ gymnasium.register("Mine-v0", "gymnasium.envs.classic_control:CartPoleEnv")
 def reward(moment):
     return 0.0
 """
+_THAT_LOADS_IT_LATER = """
+import gymnasium
+
+gymnasium.register("Mine-v0", "later_env:Mine")
+"""
+_ITS_ENVIRONMENT = """
+import opensim
+from gymnasium.envs.classic_control import CartPoleEnv as Mine
+"""
 _WALK = """
 import numpy as np
 
@@ -53,7 +63,8 @@ print(observation[242:].tobytes().hex())
 _X86 = platform.machine() in ("x86_64", "AMD64")
 
 linux_on_x86 = pytest.mark.skipif(
-    not (_X86 and sys.platform.startswith("linux")), reason="OpenSim has OpenBLAS there only"
+    not (_X86 and sys.platform.startswith("linux") and find_spec("opensim") and find_spec("osim")),
+    reason="OpenSim has OpenBLAS on Linux on x86 only",
 )
 
 
@@ -78,13 +89,19 @@ def test_opensim_is_loaded_with_them() -> None:
 @linux_on_x86
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("mine:Mine-v0", {}), ("OpenSimArm2D-v0", {"reward": "mine:reward"})],
-    ids=["environment", "reward"],
+    [
+        ("mine:Mine-v0", {}),
+        ("later:Mine-v0", {}),
+        ("OpenSimArm2D-v0", {"reward": "mine:reward"}),
+    ],
+    ids=["environment", "entry_point", "reward"],
 )
 def test_so_it_is_where_a_module_of_the_users_loads_it(
     name: str, options: dict[str, str], tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(_THE_USERS)
+    (tmp_path / "later.py").write_text(_THAT_LOADS_IT_LATER)
+    (tmp_path / "later_env.py").write_text(_ITS_ENVIRONMENT)
     code = _WITH_A_MODULE_OF_THE_USERS + _OPENSIMS_OPENBLAS
     assert printed_by(code, name, repr(options), str(tmp_path)) == opensim_kernels()
 
@@ -105,11 +122,15 @@ def test_others_round_otherwise_by_the_fingerprint(monkeypatch: pytest.MonkeyPat
     assert fingerprint() != ours
 
 
-def test_without_avx2_they_are_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "simd", [{"baseline": ["SSE3"], "found": ["AVX2"], "not found": ["FMA3"]}, {}]
+)
+def test_without_avx2_they_are_the_oldest(
+    simd: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setattr(platform, "machine", lambda: "x86_64")
-    found = {"SIMD Extensions": {"baseline": ["SSE3"], "found": ["AVX2"], "not found": ["FMA3"]}}
-    monkeypatch.setattr("numpy.show_config", lambda mode: found)
+    monkeypatch.setattr("numpy.show_config", lambda mode: {"SIMD Extensions": simd})
     assert opensim_kernels() == "Prescott"
 
 

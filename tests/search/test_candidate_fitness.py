@@ -29,3 +29,8 @@ def test_the_mean_does_not_depend_on_how_the_matrix_lies_in_memory() -> None:
 def test_a_generation_without_finite_fitness_ends_the_run() -> None:
     with pytest.raises(RunAborted, match="no rollout"):
         candidate_fitness(np.full((4, 2), np.nan))
+
+
+def test_episodes_that_add_up_to_infinity_end_the_run() -> None:
+    with pytest.raises(RunAborted, match=r"as large as 1\.7e\+308"):
+        candidate_fitness(np.array([[1.7e308, 1.7e308], [0.0, -1.7e308]]))
