@@ -32,8 +32,8 @@ def check_run_id(text: str) -> None:
     """
     if len(text) > _LONGEST_ID:
         raise ConfigError(
-            f"no run {ascii(text[:_LONGEST_ID])[1:-1]}... ({len(text)} characters): a run is named by its "
-            "number, or by its uid of 32 hexadecimal digits"
+            f"no run {ascii(text[:_LONGEST_ID])[1:-1]}... ({len(text)} characters): a run is named "
+            "by its number, or by its uid of 32 hexadecimal digits"
         )
 
 
