@@ -43,6 +43,11 @@ _OTHERWISE: dict[str, NamedConfig] = {
         "over 50 test episodes after 2.5 million steps.",
         _PENDULUM,
     ),
+    "run": NamedConfig(
+        "The 2017 challenge's model: as far as possible in 5 s from rest, one foot ahead, from the "
+        "walk of examples/gaits/walk2d.json on. An hour of one worker: 6.8 m.",
+        {},
+    ),
     "sphere": NamedConfig(
         "Minus the squared distance to an optimum: milliseconds a generation, for trying things.",
         {"pop_size": 10, "sigma": 0.3},
@@ -53,7 +58,8 @@ _OTHERWISE: dict[str, NamedConfig] = {
         {"pop_size": 12, "sigma": 0.1, "max_ep_length": 1000},
     ),
     "walk3d": NamedConfig(
-        "The 2019 model in 3D by 46 parameters of the reflex controller, all ones at first.",
+        "The 2019 model in 3D by 46 parameters of the reflex controller, all ones at first, which "
+        "fall at 0.8 s with 11.2. An hour of one worker: 61, a fall at 3.6 s.",
         {"pop_size": 14, "sigma": 0.1, "max_ep_length": 1000},
     ),
 }
