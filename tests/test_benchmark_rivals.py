@@ -92,7 +92,7 @@ def test_evotorch_is_told_the_same_network() -> None:
 @pytest.mark.parametrize("trial", TRIALS)
 def test_both_sides_try_the_same_policy_population_and_sigma(trial: int) -> None:
     ours, theirs = (drawn(side, trial) for side in SIDES)
-    assert ours._replace(lr=0) == theirs._replace(lr=0)
+    assert ours._replace(lr=0, sigma_lr=0.0) == theirs._replace(lr=0)
     assert ours.lr == theirs.lr or ours.optimizer == "clipup"
 
 
