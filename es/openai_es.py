@@ -127,7 +127,7 @@ class OpenAIES:
             if self._sigma_lr:
                 gradient *= self._sigma_d / np.float32(self._sigma)
                 change = estimate_log_sigma_gradient(*pairs, len(before))
-                self._sigma_d = adapted(self._sigma_d, change, self._sigma_lr)
+                self._sigma_d = adapted(self._sigma_d, change, self._sigma_lr, self._sigma)
         self._optimizer.ascend(gradient)
         theta = self._optimizer.theta
         norm = float(np.linalg.norm(theta))

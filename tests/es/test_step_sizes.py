@@ -109,24 +109,24 @@ def test_huge_fitness_does_not_overflow(noise: NoiseTable) -> None:
     assert np.isfinite(estimate).all()
 
 
-def test_one_generation_changes_a_sigma_by_a_fifth_at_most_and_never_to_zero() -> None:
-    sigma = np.array([1, 1, 1e-38], dtype=np.float32)
-    new = adapted(sigma, np.array([1e9, -1e9, -1e9], dtype=np.float32), 1.0)
+def test_a_sigma_changes_by_a_fifth_at_most_and_stays_above_a_quarter_of_the_first() -> None:
+    sigma = np.array([1, 1, 0.26], dtype=np.float32)
+    new = adapted(sigma, np.array([1e9, -1e9, -1e9], dtype=np.float32), 1.0, 1.0)
     assert new.dtype == np.float32
     assert new[:2] == pytest.approx([1 + MOST_CHANGE, 1 - MOST_CHANGE])
-    assert new[2] > 0
+    assert new[2] == np.float32(0.25)
 
 
 def test_steep_parameters_come_to_be_searched_with_smaller_steps(noise: NoiseTable) -> None:
-    es = trained(strategy(noise), noise, range(60))
-    sigma = es.ask(60).sigma
+    es = trained(strategy(noise), noise, range(20))
+    sigma = es.ask(20).sigma
     assert sigma[STEEPNESS > 1].max() < sigma[STEEPNESS == 1].min() / 3
 
 
 def test_so_it_comes_further_than_with_one_sigma_for_all(noise: NoiseTable) -> None:
-    own = trained(strategy(noise), noise, range(80)).theta
-    one = trained(strategy(noise, sigma_lr=0.0), noise, range(80)).theta
-    assert height(own) > height(one) / 10
+    own = trained(strategy(noise), noise, range(60)).theta
+    one = trained(strategy(noise, sigma_lr=0.0), noise, range(60)).theta
+    assert height(own) > height(one) / 5
 
 
 def test_each_parameter_is_moved_in_proportion_to_its_sigma(noise: NoiseTable) -> None:
