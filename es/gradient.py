@@ -59,8 +59,8 @@ def estimate_log_sigma_gradient(
     """Estimate of the natural gradient of the expected (shaped) fitness by the logarithm of each
     parameter's sigma, up to a factor.
 
-    Schaul et al. 2011 (SNES), with mirrored pairs, and weights that add up to zero and
-    their magnitudes to one, whatever the shaping:
+    Schaul et al. 2011 (SNES), with mirrored pairs, and weights that add up to zero and their
+    magnitudes to one, whatever the shaping:
 
         h = sum_i (u+_i + u-_i) (epsilon_i^2 - 1),    u = (F - mean F) / sum |F - mean F|
 

@@ -41,7 +41,7 @@ def pinned_kernels() -> Iterator[None]:
     try:
         yield
     finally:
-        del os.environ[VARIABLE]
+        os.environ.pop(VARIABLE, None)  # another thread may have been in here too
 
 
 def _ours() -> str | None:

@@ -6,12 +6,10 @@ What every strategy promises is in ``tests/contracts/test_strategies.py``.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from errors import ConfigError, RunAborted
 from es.gradient import estimate_gradient
@@ -22,20 +20,6 @@ from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 
 D, C = 6, 20
 THETA0 = np.linspace(-1, 2, D).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NoiseTable]:
-    with open_table(11, DEFAULT_LENGTH, tmp_path_factory.mktemp("noise")) as table:
-        yield table
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def strategy(noise: NoiseTable, **changed: Any) -> OpenAIES:

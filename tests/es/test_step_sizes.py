@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from errors import ConfigError, RunAborted
 from es.gradient import estimate_log_sigma_gradient
 from es.openai_es import OpenAIES
 from es.step_sizes import MOST_CHANGE, adapted
 from search.candidates import write_candidate
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import NoiseTable
 
 D, C = 6, 40
 THETA0 = np.ones(D, dtype=np.float32)
 STEEPNESS = np.array([1, 1, 1, 1, 1000, 1000], dtype=np.float32)
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NoiseTable]:
-    with open_table(11, DEFAULT_LENGTH, tmp_path_factory.mktemp("noise")) as table:
-        yield table
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def strategy(noise: NoiseTable, **changed: Any) -> OpenAIES:
