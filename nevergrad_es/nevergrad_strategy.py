@@ -113,7 +113,7 @@ class NevergradStrategy:
             ``search/step_size``, ``search/axis_ratio`` and, with restarts, ``search/restarts``.
 
         Raises:
-            RunAborted: no fitness is finite, or CMA did not learn from them.
+            RunAborted: no fitness of several is finite, or CMA did not learn from them.
         """
         candidates = self._open.get(generation)
         if candidates is None:
@@ -221,10 +221,16 @@ class NevergradStrategy:
     def _fitness_c(self, fitness_ce: NDArray[np.float64]) -> NDArray[np.float64]:
         """A candidate that failed is a hair below the worst of the others, so as never to be the
         best where all of them are alike. One that is a generation of its own has no others: where
-        it failed, it counts as the worst so far, and not at all where it is the first.
+        it failed, it counts as the worst so far, and not at all where it is the first; but a tool
+        that asks for one at a time may wait for ever for what became of that one.
         """
         failed_c = ~np.isfinite(fitness_ce).any(axis=1)
-        if self._is_asynchronous and failed_c.all():
+        if len(failed_c) == 1 and failed_c.all():
+            if self._first.regime.pop_size == 1 and math.isinf(self._worst):
+                raise RunAborted(
+                    f"tool={self._tool.name} asks for one candidate at a time, and its first one "
+                    "failed: begin with another seed, or elsewhere by load_from"
+                )
             return np.array([self._worst])
         fitness_c = candidate_fitness(fitness_ce)
         return np.where(failed_c, np.nextafter(fitness_c, -np.inf), fitness_c)

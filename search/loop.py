@@ -26,7 +26,6 @@ from search.run_state import Finalist, RunState
 from search.stopwatch import Stopwatch
 from search.totals import Totals, totals_after
 
-INTERRUPTED = "interrupted"
 _POLL_S = 0.25
 _SHOW_EVERY_S = 0.25
 
@@ -35,10 +34,10 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """How a run ended.
 
     Attributes:
-        reason: in words; `INTERRUPTED` when it was asked to stop.
+        reason: in words.
         totals: the run's.
         theta: ``(D,)`` float32, what the run ends with: the last, or what validated best.
-        final_fitness_v: fitness of theta on the final-test seeds; empty when interrupted.
+        final_fitness_v: fitness of theta on the final-test seeds.
         statistics: observation moments that belong to theta; None where nothing is normalised.
     """
 
@@ -57,7 +56,6 @@ class Loop:
         pool: who evaluates.
         journal: what a resume needs; written before anything that follows from it is published.
         recorder: who remembers and shows.
-        stop_requested: asked several times a second; True ends the run after the records at hand.
         clock: monotonic seconds.
     """
 
@@ -68,7 +66,6 @@ class Loop:
         journal: Journal,
         recorder: Recorder,
         *,
-        stop_requested: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._state = state
@@ -76,10 +73,9 @@ class Loop:
         self._pool = pool
         self._journal = journal
         self._recorder = recorder
-        self._stop_requested = stop_requested
         self._clock = clock
-        window = self._settings.overlap + 1 if self._settings.asynchronous else 1
-        self._failure_limit = FailureLimit(self._settings.max_failed_fraction, window)
+        in_flight = self._settings.overlap + 1 if self._settings.asynchronous else 1
+        self._failure_limit = FailureLimit(self._settings.max_failed_fraction, in_flight)
         self._earlier = state.totals
         self._started_s = clock()
         self._stopwatch = Stopwatch(clock)
@@ -102,12 +98,7 @@ class Loop:
                 state.note_offset(opened, self._journal.offset)
                 self._journal.append(Opened(opened.generation.number, opened.digest))
                 self._publish(opened)
-            complete = self._collect()
-            if complete is None:
-                self._write_snapshot()
-                theta = state.strategy.theta.copy()
-                return RunOutcome(INTERRUPTED, state.totals, theta, np.empty(0), state.statistics)
-            self._close(complete)
+            self._close(self._collect())
         for opened in state.open:
             self._pool.close(opened.generation.number)
         self._write_snapshot()
@@ -130,16 +121,15 @@ class Loop:
         self._stopwatch.published(opened)
         self._pool.open(opened.generation, opened.known)
 
-    def _collect(self) -> OpenGeneration | None:
-        """Take records until a generation may be told; ``None`` when asked to stop before."""
+    def _collect(self) -> OpenGeneration:
+        """Take records until a generation may be told."""
         tellable = self._state.tellable
         while not (complete := [opened for opened in tellable if opened.is_complete]):
-            if self._stop_requested():
-                return None
             self._keep(self._pool.results(_POLL_S))
             for opened in tellable:
                 self._failure_limit.check(opened)
             self._show(tellable)
+            self._write_snapshot_if_due()
         return complete[0]
 
     def _keep(self, batches: Sequence[RecordBatch]) -> None:
@@ -177,7 +167,7 @@ class Loop:
             opened,
             reissued=self._earlier.reissued + status.reissued,
             lost=self._earlier.lost + status.lost,
-            wall_s=self._earlier.wall_s + now_s - self._started_s,
+            wall_s=self._wall_s(),
         )
         told = state.told
         is_best = totals.best_generation == told
@@ -212,8 +202,7 @@ class Loop:
         self._recorder.times(self._stopwatch.told(opened, told))
         if is_kept:
             self._recorder.checkpoint(told, checkpoint, is_best=is_best, is_last=False)
-        if self._clock() - self._snapshot_s >= self._settings.snapshot_every_s:
-            self._write_snapshot()
+        self._write_snapshot_if_due()
 
     def _is_checkpoint_due(self, number: int) -> bool:
         num_checkpoints = self._settings.num_checkpoints
@@ -222,7 +211,19 @@ class Loop:
             return True
         return num_checkpoints > 0 and number % every == 0
 
+    def _wall_s(self) -> float:
+        return self._earlier.wall_s + self._clock() - self._started_s
+
+    def _write_snapshot_if_due(self) -> None:
+        if self._clock() - self._snapshot_s >= self._settings.snapshot_every_s:
+            self._write_snapshot()
+
     def _write_snapshot(self) -> None:
+        """With the time until now: a generation may take hours, and what of it is in the journal
+        when the run is stopped has taken its time too.
+        """
+        state = self._state
+        state.totals = msgspec.structs.replace(state.totals, wall_s=self._wall_s())
         self._journal.sync()
         self._journal.write_snapshot(self._state.snapshot(self._journal.offset))
         self._snapshot_s = self._clock()
@@ -250,9 +251,9 @@ class Loop:
         self._recorder.checkpoint(self._state.told, kept, is_best=False, is_last=True)
 
     def _tested(self, opened: OpenGeneration) -> NDArray[np.float64]:
-        """Fitness in the closing test; of the episodes until then where somebody stops it."""
+        """Fitness in the closing test."""
         self._pool.open(opened.generation)
-        while not opened.is_complete and not self._stop_requested():
+        while not opened.is_complete:
             for batch in self._pool.results(_POLL_S):
                 if batch.digest == opened.digest:
                     opened.add(batch)

@@ -37,9 +37,13 @@ class Strategy(Protocol):
         ...
 
     def tell(self, generation: int, fitness_ce: NDArray[np.float64]) -> Mapping[str, float]:
-        """Learn from ``(C, E)`` float64, NaN where a rollout failed, at least one finite.
+        """Learn from ``(C, E)`` float64, NaN where a rollout failed.
 
         Returns figures about the step itself (``update/grad_norm`` and the like) by metric name.
+
+        Raises:
+            RunAborted: none is finite, and there is nothing to learn from that; of one candidate
+                alone there may be.
         """
         ...
 

@@ -30,7 +30,8 @@ class LoopSettings(msgspec.Struct, frozen=True):
         render_every: each so-many-th generation is kept too, since it is to be filmed.
         target_fitness, max_wall_s, max_env_steps: ends, looked at after each generation.
         score_options: options of the environment's reset in validation and final-test episodes.
-        snapshot_every_s: most seconds of work that a resume must replay.
+        snapshot_every_s: most seconds of work that a resume must replay, and of time that a run
+            forgets that is stopped.
     """
 
     run_uid: str

@@ -19,10 +19,15 @@ SETTINGS = LoopSettings(
 )
 
 
-class Silence:
-    """A recorder that only remembers."""
+class KilledError(Exception):
+    """The head dies here."""
 
-    def __init__(self) -> None:
+
+class Silence:
+    """A recorder that only remembers, or with which the head dies after so many generations."""
+
+    def __init__(self, dies_after: int | None = None) -> None:
+        self._dies_after = dies_after
         self.metrics: dict[int, Mapping[str, float]] = {}
         self.checkpoints: list[tuple[int, bool, bool]] = []
         self.notices: list[str] = []
@@ -34,7 +39,8 @@ class Silence:
         self.metrics[number] = metrics
 
     def times(self, times: object) -> None:
-        pass
+        if len(self.metrics) == self._dies_after:
+            raise KilledError
 
     def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
         assert arrays["theta"].shape == (4,)
@@ -42,7 +48,3 @@ class Silence:
 
     def notice(self, line: str) -> None:
         self.notices.append(line)
-
-
-class KilledError(Exception):
-    """The head dies here."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from errors import RunAborted, RunError
 from es.openai_es import OpenAIES
 from policy.statistics import ObservationStatistics
 from search.journal import Closed, Journal
-from search.loop import INTERRUPTED, Loop, RunOutcome
+from search.loop import Loop, RunOutcome
 from search.messages import Generation, RolloutRecord
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
 from search.run_state import RunState
@@ -29,9 +30,9 @@ def noise(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NoiseTable]:
         yield table
 
 
-def new_state(noise: NoiseTable, settings: LoopSettings = SETTINGS) -> RunState:
+def new_state(noise: NoiseTable, settings: LoopSettings = SETTINGS, pop_size: int = 10) -> RunState:
     strategy = OpenAIES(
-        np.zeros(4, dtype=np.float32), noise, run_seed=7, pop_size=10, sigma=0.1, lr=0.1
+        np.zeros(4, dtype=np.float32), noise, run_seed=7, pop_size=pop_size, sigma=0.1, lr=0.1
     )
     return RunState(strategy, settings, ObservationStatistics.empty(2))
 
@@ -44,21 +45,15 @@ def train(
     pool: ScriptedPool | None = None,
     resume: bool = False,
     recorder: Silence | None = None,
-    stop_after: int | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    pop_size: int = 10,
 ) -> RunOutcome:
     with Journal(folder) as journal:
-        state = new_state(noise, settings)
+        state = new_state(noise, settings, pop_size)
         if resume:
             state.resume(journal)
-        recorder = recorder or Silence()
-        loop = Loop(
-            state,
-            pool or ScriptedPool(quadratic(noise)),
-            journal,
-            recorder,
-            stop_requested=lambda: stop_after is not None and len(recorder.metrics) >= stop_after,
-        )
-        return loop.run()
+        pool = pool or ScriptedPool(quadratic(noise))
+        return Loop(state, pool, journal, recorder or Silence(), clock=clock).run()
 
 
 def test_a_run_climbs_and_counts_what_it_did(tmp_path: Path, noise: NoiseTable) -> None:
@@ -149,13 +144,34 @@ def test_every_truncation_of_the_log_resumes_to_the_same_theta(
         )
 
 
-def test_an_interrupted_run_says_so_and_goes_on(tmp_path: Path, noise: NoiseTable) -> None:
+def test_a_run_stopped_between_generations_goes_on(tmp_path: Path, noise: NoiseTable) -> None:
     whole = train(tmp_path / "whole", noise)
-    interrupted = train(tmp_path / "stopped", noise, stop_after=5)
-    assert interrupted.reason == INTERRUPTED
-    assert interrupted.totals.generations == 5
+    with pytest.raises(KilledError):
+        train(tmp_path / "stopped", noise, recorder=Silence(dies_after=5))
     resumed = train(tmp_path / "stopped", noise, resume=True)
     np.testing.assert_array_equal(whole.theta, resumed.theta)
+
+
+@pytest.mark.parametrize("deadly_rollout", [11, 59, 107])
+def test_time_spent_in_a_generation_that_was_cut_short_counts(
+    tmp_path: Path, noise: NoiseTable, deadly_rollout: int
+) -> None:
+    """But for what came after the last snapshot, of which there is one each 30 s."""
+    judge, rollouts_s = quadratic(noise), [0.0]
+
+    def slow(generation: Generation, rollout: int) -> RolloutRecord:
+        if rollouts_s[0] == deadly_rollout * 7:
+            raise KilledError
+        rollouts_s[0] += 7
+        return judge(generation, rollout)
+
+    with pytest.raises(KilledError):
+        pool = ScriptedPool(slow)
+        train(tmp_path, noise, pool=pool, clock=lambda: rollouts_s[0])
+    pool = ScriptedPool(judge)
+    resumed = train(tmp_path, noise, pool=pool, resume=True, clock=lambda: 0.0)
+    spent_s = deadly_rollout * 7
+    assert spent_s - 30 - 3 * 7 < resumed.totals.wall_s <= spent_s
 
 
 def test_a_finished_run_goes_on_with_more_generations(tmp_path: Path, noise: NoiseTable) -> None:
@@ -180,7 +196,8 @@ def test_a_finished_run_resumed_as_it_was_tells_nothing_more(
 
 
 def test_a_resume_that_would_draw_otherwise_is_refused(tmp_path: Path, noise: NoiseTable) -> None:
-    train(tmp_path, noise, stop_after=2)
+    with pytest.raises(KilledError):
+        train(tmp_path, noise, recorder=Silence(dies_after=2))
     other = msgspec.structs.replace(SETTINGS, num_validation=9)
     for snapshot in sorted(tmp_path.glob("snapshot-*"))[1:]:
         snapshot.unlink()
@@ -211,6 +228,27 @@ def test_too_many_failures_stop_the_run_with_the_first_error(
     judge = failing(lambda g, r: g.number == 2 and r < 6, quadratic(noise))
     with pytest.raises(RunAborted, match=r"6 of 10 rollouts of generation 2.*knee is inside out"):
         train(tmp_path, noise, pool=ScriptedPool(judge))
+
+
+@pytest.mark.parametrize("fails_every", [3, 2])
+def test_of_small_generations_several_are_looked_at_together(
+    tmp_path: Path, noise: NoiseTable, fails_every: int
+) -> None:
+    """Else one of two failing would be half of all there is."""
+
+    def judge(generation: Generation, rollout: int) -> RolloutRecord:
+        if generation.number % fails_every == 0 and rollout == 0:
+            return RolloutRecord(rollout, 1, "failed", error="ValueError: knee is inside out")
+        return quadratic(noise)(generation, rollout)
+
+    def outcome(max_failed_fraction: float) -> RunOutcome:
+        settings = msgspec.structs.replace(SETTINGS, max_failed_fraction=max_failed_fraction)
+        folder = tmp_path / str(max_failed_fraction)
+        return train(folder, noise, settings, pool=ScriptedPool(judge), pop_size=2)
+
+    assert outcome(0.3).totals.failed == 12 // fails_every
+    with pytest.raises(RunAborted, match=r"of the last \d generations .* at most 1.5 may"):
+        outcome(0.15)
 
 
 def test_all_failing_stops_the_run_whatever_is_allowed(tmp_path: Path, noise: NoiseTable) -> None:
