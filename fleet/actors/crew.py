@@ -48,7 +48,7 @@ class Actor:
         handle: Ray's.
         place: the host that it is on, empty until it has said so.
         is_ready: it has built its environment.
-        refusal: why it will not serve, empty where it does; ``until_s``: it is replaced then.
+        refusal: why it will not serve, if it will not; ``until_s``: it is replaced then.
         calls: what it was given, the oldest in hand.
         silent_from_s: since when it owes us a word.
     """
@@ -57,14 +57,14 @@ class Actor:
         self.handle = handle
         self.place = ""
         self.is_ready = False
-        self.refusal = ""
+        self.refusal: EsError | None = None
         self.until_s = _NEVER_S
         self.calls: list[Call] = []
         self.silent_from_s = now_s
 
     @property
     def serves(self) -> bool:
-        return self.is_ready and not self.refusal
+        return self.is_ready and self.refusal is None
 
 
 class Answer(NamedTuple):
@@ -119,7 +119,6 @@ class Crew:
         self._actors: list[Actor] = []
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._given_up: list[Answer] = []
-        self._error: EsError | None = None
         self._was_ready = False
         self._said: set[str] = set()
         self._tended_s = -_NEVER_S
@@ -136,7 +135,7 @@ class Crew:
     @property
     def num_expected(self) -> int:
         """Those that serve, and those that might soon."""
-        return sum(not actor.refusal for actor in self._actors)
+        return sum(actor.refusal is None for actor in self._actors)
 
     def tend(self) -> None:
         """Once a second: as many actors as there should be, and none that keeps still.
@@ -155,7 +154,7 @@ class Crew:
                 self._dismiss(actor)
         pending = [actor for actor in self._actors if not actor.place]
         placed = len(self._actors) - len(pending)
-        aside = sum(bool(actor.refusal) for actor in self._actors)
+        aside = sum(actor.refusal is not None for actor in self._actors)
         for _ in range(self._hiring.wanted(placed, len(pending), aside, now_s)):
             self._hire()
         for actor in pending[: self._hiring.unplaceable(len(pending), now_s)]:
@@ -204,10 +203,10 @@ class Crew:
         """Why nothing moves, in a sentence."""
         if self.num_ready:
             return ""
-        placed = sum(bool(actor.place) and not actor.refusal for actor in self._actors)
+        placed = sum(bool(actor.place) and actor.refusal is None for actor in self._actors)
         if placed:
             return f"{placed} Ray actors build their environment"
-        refusals = [f"{a.place}: {a.refusal}" for a in self._actors if a.refusal]
+        refusals = [f"{a.place}: {a.refusal}" for a in self._actors if a.refusal is not None]
         if refusals:
             return f"no Ray actor fits, {refusals[0]}"
         if self._actors:
@@ -249,6 +248,8 @@ class Crew:
         if frame.kind is Kind.REFUSAL:
             return self._set_aside(actor, refused(frame))
         if isinstance(what, Call):
+            if what not in actor.calls:
+                return []  # given back when the actor was set aside
             actor.calls.remove(what)
             answer = Answer(what.task, frame)
             return [answer, *self._replaced(actor)] if is_worn else [answer]
@@ -270,11 +271,10 @@ class Crew:
         """Others may fit. It keeps its processor, where another of ours would do no better."""
         given_back = [Answer(call.task, None, str(error)) for call in actor.calls]
         actor.calls.clear()
-        actor.refusal = str(error)
+        actor.refusal = error
         if not isinstance(error, VersionMismatch):
             actor.until_s = self._clock() + _ANOTHER_TRY_S
-            self._error = error
-        self._say(f"Ray actor on {actor.place} left aside: {actor.refusal}")
+        self._say(f"Ray actor on {actor.place} left aside: {error}")
         self._raise_if_hopeless()
         return given_back
 
@@ -302,7 +302,7 @@ class Crew:
 
     def _too_long(self, actor: Actor, now_s: float) -> str:
         """Why the actor is to be ended; empty while all is well."""
-        if actor.refusal or not actor.place:
+        if actor.refusal is not None or not actor.place:
             return ""
         if any(call.due_s <= now_s for call in actor.calls):
             return "its generation had been closed"
@@ -313,12 +313,14 @@ class Crew:
         return ""
 
     def _raise_if_hopeless(self) -> None:
-        if any(actor.place and not actor.refusal for actor in self._actors):
+        if any(actor.place and actor.refusal is None for actor in self._actors):
             return  # it serves, or may yet be able to
         if self._was_ready and any(not actor.place for actor in self._actors):
             return  # there are nodes that can do it, and another may come
-        if self._error is not None:
-            raise self._error
+        errors = [a.refusal for a in self._actors if a.refusal is not None]
+        # A node of another release says nothing of this run; nor does one that has left.
+        if errors := [error for error in errors if not isinstance(error, VersionMismatch)]:
+            raise errors[-1]
         if self._hiring.is_hopeless and not self._was_ready:
             raise ServiceUnavailable(
                 f"Ray cannot start an actor of ours: {self._hiring.why}; install this release and "

@@ -138,9 +138,8 @@ def test_a_tool_for_one_at_a_time_outlives_any_failure_but_the_first(tool: str) 
     es = search(tool, pop_size=1)
     for generation in range(60):
         fitness_c = sphere(candidates(es, generation))
-        es.tell(
-            generation, np.array([[np.nan]]) if generation in (1, 7, 20) else fitness_c[:, None]
-        )
+        fitness = np.nan if generation in (1, 7, 20) else float(fitness_c[0])
+        es.tell(generation, np.array([[fitness]]))
     assert np.square(es.theta).sum() < 0.5 * np.square(start(6)).sum()
 
 

@@ -165,11 +165,10 @@ def test_time_spent_in_a_generation_that_was_cut_short_counts(
         rollouts_s[0] += 7
         return judge(generation, rollout)
 
+    pool = ScriptedPool(slow)
     with pytest.raises(KilledError):
-        pool = ScriptedPool(slow)
         train(tmp_path, noise, pool=pool, clock=lambda: rollouts_s[0])
-    pool = ScriptedPool(judge)
-    resumed = train(tmp_path, noise, pool=pool, resume=True, clock=lambda: 0.0)
+    resumed = train(tmp_path, noise, resume=True, clock=lambda: 0.0)
     spent_s = deadly_rollout * 7
     assert spent_s - 30 - 3 * 7 < resumed.totals.wall_s <= spent_s
 
