@@ -62,7 +62,7 @@ def open_pool(
         if site.pool == "serial":
             evaluator = _evaluator(site, experiment, noise)
             stack.callback(evaluator.close)
-            pool = SerialPool(evaluator)
+            pool = SerialPool(evaluator, site.max_losses)
         elif site.pool == "ray":
             pool = _ray_pool(stack, site, experiment, notice)
         else:

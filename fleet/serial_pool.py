@@ -28,17 +28,21 @@ class SerialPool:
 
     Args:
         evaluator: in this process, or guarded in a child of its own; the caller closes it.
+        max_losses: how often a rollout may take the child down before it has failed.
     """
 
-    def __init__(self, evaluator: Evaluator | GuardedEvaluator) -> None:
+    def __init__(self, evaluator: Evaluator | GuardedEvaluator, max_losses: int = 8) -> None:
         self._evaluator = evaluator
+        self._max_losses = max_losses
         self._open: dict[int, tuple[Generation, str, Ledger, deque[Span]]] = {}
         self._reissued = 0
         self._lost = 0
 
     def open(self, generation: Generation, known: Sequence[int] = ()) -> None:
         """See `search.protocol.Pool.open`."""
-        ledger = Ledger(generation.num_rollouts, generation.num_training, known)
+        ledger = Ledger(
+            generation.num_rollouts, generation.num_training, known, max_losses=self._max_losses
+        )
         spans = deque(ledger.plan(num_workers=1, max_span=1))
         self._open[generation.number] = generation, digest(encode(generation)), ledger, spans
 

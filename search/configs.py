@@ -6,10 +6,22 @@ from typing import Any, NamedTuple
 
 
 class NamedConfig(NamedTuple):
-    """What a name stands for: a sentence or two for people, and the options it sets."""
+    """What a name stands for.
 
-    doc: str
+    Attributes:
+        what: a sentence or two for people.
+        outcome: what came of it and how long that took; another search needs another.
+        options: those that it sets.
+    """
+
+    what: str
+    outcome: str
     options: dict[str, Any]
+
+    @property
+    def doc(self) -> str:
+        """All of it that is for people."""
+        return f"{self.what} {self.outcome}".strip()
 
 
 # What OpenSim's configs share: a fast search, scores at the exact preset, a process that is
@@ -23,8 +35,9 @@ _OPENSIM: dict[str, Any] = {
 
 NAMED_CONFIGS: dict[str, NamedConfig] = {
     "lander": NamedConfig(
-        "LunarLanderContinuous-v3 by a linear policy. Two minutes on two cores: above 250 within "
-        "the first 20 s (five seeds), 290 over the test episodes at the end.",
+        "LunarLanderContinuous-v3 by a linear policy.",
+        "Two minutes on two cores: above 250 within the first 20 s (five seeds), 290 over the "
+        "test episodes at the end.",
         {
             "env_name": "LunarLanderContinuous-v3",
             "network": "linear",
@@ -44,7 +57,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "ant": NamedConfig(
-        "Ant-v5 by a linear policy on normalised observations. "
+        "Ant-v5 by a linear policy on normalised observations.",
         "24 after a minute on two cores: its time is counted in hours.",
         {
             "env_name": "Ant-v5",
@@ -59,7 +72,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum": NamedConfig(
-        "Pendulum-v1 by a small feed-forward policy. -400 after a minute on two cores, and rising.",
+        "Pendulum-v1 by a small feed-forward policy.",
+        "-400 after a minute on two cores, and rising.",
         {
             "env_name": "Pendulum-v1",
             "hidden_sizes": [16],
@@ -71,8 +85,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum_lstm": NamedConfig(
-        "The pendulum without its velocity, by an LSTM that has to remember it. From -1,500 to "
-        "-910 in 50 s on two cores.",
+        "The pendulum without its velocity, by an LSTM that has to remember it.",
+        "From -1,500 to -910 in 50 s on two cores.",
         {
             "env_name": "PartiallyObservablePendulum-v0",
             "network": "lstm",
@@ -85,8 +99,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "pendulum_partial": NamedConfig(
-        "The pendulum without its velocity, by two stacked observations and a feed-forward "
-        "policy. From -1,500 to -870 in 50 s on two cores.",
+        "The pendulum without its velocity, by two stacked observations and a feed-forward policy.",
+        "From -1,500 to -870 in 50 s on two cores.",
         {
             "env_name": "PartiallyObservablePendulum-v0",
             "hidden_sizes": [16],
@@ -99,7 +113,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "cartpole": NamedConfig(
-        "CartPole-v1 by a linear policy, up to its 500 steps. Three seconds: all 500 steps.",
+        "CartPole-v1 by a linear policy, up to its 500 steps.",
+        "Three seconds: all 500 steps.",
         {
             "env_name": "CartPole-v1",
             "network": "linear",
@@ -111,7 +126,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "hopper": NamedConfig(
-        "Hopper-v5 by a linear policy on normalised observations. "
+        "Hopper-v5 by a linear policy on normalised observations.",
         "1,080 after a minute on two cores, and rising.",
         {
             "env_name": "Hopper-v5",
@@ -125,7 +140,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "half_cheetah": NamedConfig(
-        "HalfCheetah-v5 by a linear policy on normalised observations. "
+        "HalfCheetah-v5 by a linear policy on normalised observations.",
         "1,200 after a minute on two cores, and rising.",
         {
             "env_name": "HalfCheetah-v5",
@@ -140,7 +155,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "walker2d": NamedConfig(
-        "Walker2d-v5 by a linear policy on normalised observations. "
+        "Walker2d-v5 by a linear policy on normalised observations.",
         "980 after a minute on two cores, and rising.",
         {
             "env_name": "Walker2d-v5",
@@ -154,8 +169,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "humanoid": NamedConfig(
-        "Humanoid-v5 by a linear policy on normalised observations. 266 after a minute on two "
-        "cores: its time is counted in hours.",
+        "Humanoid-v5 by a linear policy on normalised observations.",
+        "266 after a minute on two cores: its time is counted in hours.",
         {
             "env_name": "Humanoid-v5",
             "network": "linear",
@@ -168,7 +183,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "reacher": NamedConfig(
-        "Reacher-v5 by a small feed-forward policy. -9 after 45 s on two cores.",
+        "Reacher-v5 by a small feed-forward policy.",
+        "-9 after 45 s on two cores.",
         {
             "env_name": "Reacher-v5",
             "hidden_sizes": [32],
@@ -180,7 +196,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "sphere": NamedConfig(
-        "Minus the squared distance to an optimum: milliseconds a generation, for trying things. "
+        "Minus the squared distance to an optimum: milliseconds a generation, for trying things.",
         "Two seconds, to -0.03.",
         {
             "env_name": "Sphere-v0",
@@ -194,7 +210,7 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
     ),
     "walk": NamedConfig(
         "An OpenSim musculoskeletal model learns to walk: the 2019 model in 2D, its 22 muscles "
-        "driven by 37 parameters of a reflex controller, all ones at first: a fall at 1.2 s. "
+        "driven by 37 parameters of a reflex controller, all ones at first: a fall at 1.2 s.",
         "Six minutes on two cores, by walks of up to 4 s; the test at the end is of 10 s.",
         {
             **_OPENSIM,
@@ -211,8 +227,9 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "walk_pro": NamedConfig(
-        "Goes on from examples/gaits/walk2d.json, a walk of 10 s that this program evolved; what "
-        "is left is to walk with less effort. Its time is counted in hours.",
+        "Goes on from examples/gaits/walk2d.json, a walk of 10 s that this program evolved; "
+        "what is left is to walk with less effort.",
+        "Its time is counted in hours.",
         {
             **_OPENSIM,
             "env_name": "OpenSimWalk2D-v0",
@@ -225,8 +242,9 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "walk3d": NamedConfig(
-        "The 2019 model in 3D, driven by 46 parameters of the reflex controller; all ones fall at "
-        "0.8 s with 11.2. Six minutes on two cores: 21.2, two steps more, and rising.",
+        "The 2019 model in 3D, driven by 46 parameters of the reflex controller; all ones fall "
+        "at 0.8 s with 11.2.",
+        "Six minutes on two cores: 21.2, two steps more, and rising.",
         {
             **_OPENSIM,
             "env_name": "OpenSimWalk3D-v0",
@@ -241,9 +259,9 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "run": NamedConfig(
-        "The 2017 challenge's model: as far as possible in 5 s from rest, one foot ahead. The walk "
-        "of examples/gaits/walk2d.json, found on another model, is the beginning. Eight minutes on "
-        "two cores: 5.3 m; all ones come 2.3 m far.",
+        "The 2017 challenge's model: as far as possible in 5 s from rest, one foot ahead. The "
+        "walk of examples/gaits/walk2d.json, found on another model, is the beginning.",
+        "Eight minutes on two cores: 5.3 m; all ones come 2.3 m far.",
         {
             **_OPENSIM,
             "env_name": "OpenSimRun-v0",
@@ -264,8 +282,8 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "prosthetics": NamedConfig(
-        "The 2018 challenge, first round: 3 m/s on a prosthetic leg, by a small network. Six "
-        "minutes on two cores: from -560 (falling backward) to 103 (a lunge).",
+        "The 2018 challenge, first round: 3 m/s on a prosthetic leg, by a small network.",
+        "Six minutes on two cores: from -560 (falling backward) to 103 (a lunge).",
         {
             **_OPENSIM,
             "env_name": "OpenSimProsthetics-v0",
@@ -278,8 +296,9 @@ NAMED_CONFIGS: dict[str, NamedConfig] = {
         },
     ),
     "arm": NamedConfig(
-        "An arm of six muscles reaches for a target that is elsewhere in each episode, by a small "
-        "network. 143 to 157 of 200 after a single generation on two busy cores: untuned.",
+        "An arm of six muscles reaches for a target that is elsewhere in each episode, by a "
+        "small network.",
+        "143 to 157 of 200 after a single generation on two busy cores: untuned.",
         {
             **_OPENSIM,
             "env_name": "OpenSimArm2D-v0",

@@ -52,8 +52,11 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         restarts: none, ipop or bipop: what CMA does when it stagnates.
         recommend: what theta is: tool, what the tool says (CMA: the mean of its distribution);
             best, the best candidate so far; auto, that where environment and policy are
-            deterministic. With every search such a run ends with its last theta, or with the one
-            that validated best where that does better in the closing test; not with tool.
+            deterministic and observations are not normalised.
+
+    What every search ends with, where environment and policy are deterministic: its last theta,
+    or the one that validated best where that does better in the closing test. With recommend=tool
+    it is the last one.
 
     Ends:
         num_generations, target_fitness, max_wall_s, max_env_steps: whichever comes first.
@@ -247,6 +250,7 @@ _AT_LEAST = {
     "final_max_ep_length": 1,
     "observed_fraction": 0,
     "num_episodes": 1,
+    "pop_size": 1,
     "noise_table_size": 25_000_000,
     "num_generations": 1,
     "validation_episodes": 0,

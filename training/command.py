@@ -37,6 +37,7 @@ from training.filming import FOLDER as VIDEOS
 from training.filming import Filming
 from training.session import (
     Training,
+    is_reproducible,
     last_line,
     result_of,
     score_options,
@@ -137,9 +138,11 @@ class Command:
                 recorder.rewind(training.history())
             stack.enter_context(self._mirror_tells(told.notice))
             outcome, uid = training.run()
-            is_reproducible = not (config.asynchronous or config.mixed_hardware)
             result = result_of(
-                outcome, run_id=int(directory.name), run_uid=uid, is_reproducible=is_reproducible
+                outcome,
+                run_id=int(directory.name),
+                run_uid=uid,
+                is_reproducible=is_reproducible(config),
             )
             notices.completed(result)
         if config.render:

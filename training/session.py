@@ -29,13 +29,15 @@ from search.run_config import RunConfig
 from search.run_state import RunState
 from search.settings import LoopSettings
 from training.beginning import Beginning, begin
-from training.strategies import check_search, draws_noise, make_strategy
+from training.strategies import UNREPEATABLE, check_search, draws_noise, make_strategy
 
 # One noise table for all runs, so that runs side by side share its memory; a run's own seed draws
 # the rows from it.
 NOISE_SEED = 20170310
 DEFAULT_VALIDATION_EPISODES = 10
 WORKERS_LOG = "workers.log"
+
+_OF_ONE_POOL = {"ray_address": "ray", "ray_dashboard": "ray", "audit_fraction": "redis"}
 
 Notice = Callable[[str], None]
 
@@ -86,6 +88,11 @@ class Training:
                 self._recorder.notice(
                     "asynchronous=True: candidates are told as they come, so this run cannot be "
                     "repeated to the bit"
+                )
+            elif config.tool in UNREPEATABLE:
+                self._recorder.notice(
+                    f"tool={config.tool} does not come out the same twice, so this run can be "
+                    "neither repeated nor resumed"
                 )
             strategy = make_strategy(config, beginning, noise, self._recorder.notice)
             check_overlap(config, strategy)
@@ -157,6 +164,7 @@ def settled(config: RunConfig, notice: Notice) -> RunConfig:
         ConfigError: it asks for something this version does not have.
     """
     check_search(config)
+    check_pool(config)
     if config.include is not None and not Path(config.include).is_dir():
         raise ConfigError(f"include={config.include} is no folder: name the one with your modules")
     changes: dict[str, Any] = {"env_name": registry.canonical_name(config.env_name, notice)}
@@ -165,6 +173,25 @@ def settled(config: RunConfig, notice: Notice) -> RunConfig:
             notice(f"{name}=True is now called pool={pool}")
             changes |= {"pool": pool, name: False}
     return msgspec.structs.replace(config, **changes, **one_by_one(config))
+
+
+def check_pool(config: RunConfig) -> None:
+    """Refuse what the run's pool would pass over in silence.
+
+    Raises:
+        ConfigError: two pools are asked for, or an option is another pool's.
+    """
+    if config.local and config.use_ray:
+        raise ConfigError("local=True is pool=serial and use_ray=True is pool=ray: set one of them")
+    pool = "serial" if config.local else "ray" if config.use_ray else config.pool
+    defaults = RunConfig()
+    for name, whose in _OF_ONE_POOL.items():
+        value = getattr(config, name)
+        if value != getattr(defaults, name) and pool != whose:
+            raise ConfigError(
+                f"{name}={value} is for pool={whose}, and this run has pool={pool}: "
+                f"leave it out, or resume with {name}={getattr(defaults, name)}"
+            )
 
 
 def one_by_one(config: RunConfig) -> dict[str, Any]:
@@ -186,6 +213,11 @@ def one_by_one(config: RunConfig) -> dict[str, Any]:
 
 def check_overlap(config: RunConfig, strategy: Strategy) -> None:
     """Refuse more open generations than the search can bear."""
+    if config.overlap > strategy.max_overlap and config.asynchronous:
+        raise ConfigError(
+            f"pop_size={config.pop_size} asynchronous=True: at most {strategy.max_overlap + 1} "
+            "candidates may be in flight"
+        )
     if config.overlap > strategy.max_overlap:
         raise ConfigError(
             f"overlap={config.overlap}: tool={config.tool} bears at most "
@@ -230,6 +262,11 @@ def score_options(config: RunConfig) -> dict[str, Any]:
     """Options of the environment's reset in the episodes whose fitness is stated."""
     given = config.score_options
     return registry.score_options(config.env_spec) if given is None else given
+
+
+def is_reproducible(config: RunConfig) -> bool:
+    """Whether the same config comes to the same theta, wherever and how often it is run."""
+    return not (config.asynchronous or config.mixed_hardware or config.tool in UNREPEATABLE)
 
 
 def result_of(

@@ -16,6 +16,8 @@ from training.beginning import Beginning
 
 OPENAI_ES = "openai_es"
 CMA = "CMA"
+UNREPEATABLE = ("CmaFmin2", "MetaModelFmin2", "Carola8", "Carola9", "Carola10")
+"""Tools of Nevergrad's that ask otherwise the second time, told the same; see nevergrad_es/."""
 
 Notice = Callable[[str], None]
 
@@ -53,10 +55,15 @@ def check_search(config: RunConfig) -> None:
     Raises:
         ConfigError: settings that exclude each other.
     """
+    if config.recommend == "best" and config.normalize_observations:
+        raise ConfigError(
+            "recommend=best normalize_observations=True: a candidate's fitness holds only until "
+            "the moments move on: leave recommend out"
+        )
     if config.tool != OPENAI_ES:
         return
     defaults = RunConfig()
-    for name in ("tool_options", "bounds", "asynchronous", "restarts", "recommend"):
+    for name in ("tool_options", "bounds", "asynchronous", "restarts"):
         value = getattr(config, name)
         if value != getattr(defaults, name):
             raise ConfigError(
@@ -107,7 +114,7 @@ def _nevergrad(config: RunConfig, beginning: Beginning, notice: Notice) -> Strat
 
     believes_best = config.recommend == "best"
     if config.recommend == "auto":
-        believes_best = beginning.is_deterministic
+        believes_best = beginning.is_deterministic and beginning.statistics is None
     return NevergradStrategy(
         beginning.theta,
         make_tool,

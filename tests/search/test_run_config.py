@@ -40,6 +40,7 @@ def test_every_named_config_is_one_and_says_what_to_expect(name: str) -> None:
         ({"audit_fraction": -0.1}, "audit_fraction=-0.1 must be in 0..1"),
         ({"audit_fraction": float("nan")}, "audit_fraction=nan"),
         ({"audit_fraction": 0.1, "mixed_hardware": True}, "set one of them only"),
+        ({"pop_size": 0}, "pop_size=0 must be at least 1"),
         ({"max_losses": 0}, "max_losses=0 must be at least 1"),
         ({"hidden_sizes": [8, "x"]}, "option hidden_sizes"),
         # No worker could read it, and the head would wait for them for ever.
