@@ -53,11 +53,11 @@ _OTHERWISE: dict[str, _Otherwise] = {
 
 def _named(name: str, shared: NamedConfig) -> NamedConfig:
     """The shared config by CMA-ES; what OpenAI-ES makes of it says nothing of that."""
-    outcome, changed = _OTHERWISE.get(name, _Otherwise("By CMA-ES not measured.", {}))
+    otherwise = _OTHERWISE.get(name, _Otherwise("By CMA-ES not measured.", {}))
     options = {
         key: v for key, v in shared.options.items() if key not in ("optimizer", "lr", "sigma_lr")
     }
-    return NamedConfig(shared.what, outcome, {**options, **changed})
+    return NamedConfig(shared.what, otherwise.outcome, {**options, **otherwise.options})
 
 
 NAMED_CONFIGS = {name: _named(name, shared) for name, shared in configs.NAMED_CONFIGS.items()}

@@ -225,7 +225,7 @@ class NevergradStrategy:
         that asks for one at a time may wait for ever for what became of that one.
         """
         failed_c = ~np.isfinite(fitness_ce).any(axis=1)
-        if len(failed_c) == 1 and failed_c.all():
+        if len(fitness_ce) == 1 and failed_c.all():
             if self._first.regime.pop_size == 1 and math.isinf(self._worst):
                 raise RunAborted(
                     f"tool={self._tool.name} asks for one candidate at a time, and its first one "

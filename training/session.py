@@ -183,6 +183,11 @@ def check_pool(config: RunConfig) -> None:
     """
     if config.local and config.use_ray:
         raise ConfigError("local=True is pool=serial and use_ray=True is pool=ray: set one of them")
+    if config.ray_dashboard and config.ray_address is not None:
+        raise ConfigError(
+            f"ray_dashboard=True ray_address={config.ray_address}: a cluster that is there has its "
+            "own dashboard: leave one of them out"
+        )
     pool = "serial" if config.local else "ray" if config.use_ray else config.pool
     defaults = RunConfig()
     for name, whose in _OF_ONE_POOL.items():

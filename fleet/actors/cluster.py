@@ -27,6 +27,7 @@ from fleet.actors.probe import address_on_this_machine, refuse_unreachable
 from fleet.figures import harmless
 from fleet.machine.watched_process import WatchedProcess
 from fleet.provision import Workers, num_cores
+from fleet.security.private_files import write_private
 from fleet.server.runtime_folder import runtime_folder
 from search.code_version import EVALUATING
 
@@ -41,6 +42,7 @@ _MOST_FOLDER_BYTES = 20
 _ROOT = Path(__file__).resolve().parents[2]
 _NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*", "runs")
 _INCLUDE = "include"
+_TOKEN_FILE = "token"
 
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -121,7 +123,12 @@ def _start(
         raise ResourceExhausted(f"Ray would be reachable from elsewhere, at {host}: not started")
     _connect(stack, ray, found.gcs)
     if found.dashboard:
-        notice(f"Ray's dashboard: http://{found.dashboard}")
+        # In a file, since notices are kept with the run and go where its records go.
+        write_private(folder / _TOKEN_FILE, _token())
+        notice(
+            f"Ray's dashboard: http://{found.dashboard}; it asks for the token in "
+            f"{folder / _TOKEN_FILE}"
+        )
 
 
 def _started(stack: ExitStack, folder: Path, arguments: Sequence[str]) -> Addresses:

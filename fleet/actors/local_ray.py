@@ -68,7 +68,10 @@ def main(parent_pid: int, lifeline_fd: int, folder: Path, num_cpus: int, dashboa
             _temp_dir=str(folder / "ray"),
         )
     except Exception as error:
-        print(f"Ray cannot be started here: {first_line(error)}", file=sys.stderr)
+        why = first_line(error)
+        if dashboard and "missing packages" in why:
+            why = why.rstrip(".") + f'; pip install "ray[default]=={ray.__version__}" brings them'
+        print(f"Ray cannot be started here: {why}", file=sys.stderr)
         sys.exit(ResourceExhausted.exit_code)
     signal.signal(signal.SIGTERM, lambda *_: asked.set())
     found = context.address_info["gcs_address"], context.dashboard_url or ""

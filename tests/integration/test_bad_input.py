@@ -48,6 +48,7 @@ def refused(runs_dir: Path, *words: str) -> tuple[int, str]:
         ((*TINY, "asynchronous=True"), "tool=openai_es", 2),
         ((*TINY, "recommend=best", "normalize_observations=True"), "leave recommend out", 2),
         ((*TINY, "pool=ray", "ray_address=ray://127.0.0.1:1"), "127.0.0.1:1", 4),
+        ((*TINY, "pool=ray", "ray_dashboard=True"), 'pip install "ray[default]==', 5),
         ((*TINY, "pool=dask"), "redis or serial or ray", 2),
         ((*TINY, "noise_table_size=10"), "25000000", 2),
         ((*TINY, "include=/no/such/folder"), "is no folder", 2),

@@ -32,6 +32,10 @@ def test_two_pools_at_once_are_refused() -> None:
     assert "set one of them" in refusal(local=True, use_ray=True)
 
 
+def test_the_dashboard_of_a_cluster_that_is_there_is_not_ours_to_show() -> None:
+    assert "leave one of them out" in refusal(pool="ray", ray_address="auto", ray_dashboard=True)
+
+
 def test_the_older_name_of_a_pool_has_its_options() -> None:
     config = RunConfig(env_name="Sphere-v0", use_ray=True, ray_address="auto")
     assert settled(config, notice=lambda line: None).pool == "ray"
