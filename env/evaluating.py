@@ -16,7 +16,7 @@ import click
 import msgspec
 
 from env import registry
-from env.gait_file import Gait, write_gait
+from env.gait_file import Gait, check_gait_place, write_gait
 from env.subject import Subject, Which, subject_of
 from env.success import success_of
 from errors import ConfigError
@@ -53,6 +53,8 @@ def evaluate(
     Raises:
         EsError: there is no such policy, or it cannot be scored there.
     """
+    if save is not None:
+        check_gait_place(save)
     which = _which(gait_path, gen, best)
     site = _site(pool, workers, redis_url, include)
     subject = subject_of(run_id, gait_path, runs_dir, which)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -100,14 +101,37 @@ def read_gait(path: Path) -> Gait:
     return gait
 
 
+def check_gait_place(path: Path) -> None:
+    """Refuse where `write_gait` could not write, before anything is simulated.
+
+    Raises:
+        ConfigError: a folder, or a file in a place that cannot be written to.
+    """
+    try:
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"{path} is no file: name one to keep the gait in")
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+    except OSError as error:  # a folder on the way that may not be looked into
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}): name another file"
+        ) from None
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{path} cannot be written, as nothing in {folder}: name another file")
+
+
 def write_gait(path: Path, gait: Gait) -> None:
-    """Keep ``gait`` in ``path``, as JSON that people can read.
+    """Keep ``gait`` in ``path``, all or nothing, as JSON that people can read.
 
     Raises:
         ResourceExhausted: the file cannot be written.
     """
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(gait), indent=1) + b"\n")
+        try:
+            beside.write_bytes(msgspec.json.format(msgspec.json.encode(gait), indent=1) + b"\n")
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise ResourceExhausted(f"{path} cannot be written: {error.strerror}") from None

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from env.gait_file import Gait, read_gait, write_gait
+from env.gait_file import Gait, check_gait_place, read_gait, write_gait
 from env.spec import EnvSpec
 from errors import ConfigError, ResourceExhausted
 from policy.spec import PolicySpec
@@ -68,3 +68,27 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceExhausted, match="cannot be written"):
         write_gait(tmp_path / "file" / "gait.json", gait())
+
+
+def test_a_gait_is_replaced_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "gait.json"
+    write_gait(path, gait())
+    text = path.read_text()
+    with path.open() as earlier:
+        write_gait(path, gait(ObservationStatistics.observed(np.ones((2, 5)))))
+        assert earlier.read() == text
+    assert path.read_text() != text
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_is_refused_before_there_is_anything_to_write(tmp_path: Path) -> None:
+    path = tmp_path / "gait.json"
+    check_gait_place(path)
+    check_gait_place(tmp_path / "new" / "folder" / "gait.json")
+    path.touch()
+    check_gait_place(path)
+    with pytest.raises(ConfigError, match="is no file: name one"):
+        check_gait_place(tmp_path)
+    with pytest.raises(ConfigError, match="cannot be written, as nothing in .*: name another"):
+        check_gait_place(path / "gait.json")
+    assert list(tmp_path.iterdir()) == [path]
