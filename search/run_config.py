@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -177,9 +178,14 @@ class RunConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            if not _is_finite(getattr(self, name)):
+                raise ValueError(
+                    f"{name}={getattr(self, name)} must be finite: leave it out, or name a number"
+                )
         for name, least in _AT_LEAST.items():
             value = getattr(self, name)
-            if value is not None and not (value >= least and value == value):
+            if value is not None and not value >= least:
                 raise ValueError(f"{name}={value} must be at least {least}")
         for name in _POSITIVE:
             value = getattr(self, name)
@@ -268,6 +274,15 @@ _AT_LEAST = {
 }
 _FRACTIONS = ("max_failed_fraction", "audit_fraction")
 _POSITIVE = ("sigma", "lr", "max_wall_s", "max_env_steps", "rollout_timeout_s", "max_rss_mb")
+
+
+def _is_finite(value: object) -> bool:
+    """Whether JSON, which has no other numbers, can keep ``value`` and all that is in it."""
+    if isinstance(value, dict):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, tuple | list):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def parse_config(values: Mapping[str, Any]) -> RunConfig:

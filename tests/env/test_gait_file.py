@@ -89,6 +89,6 @@ def test_a_place_is_refused_before_there_is_anything_to_write(tmp_path: Path) ->
     check_gait_place(path)
     with pytest.raises(ConfigError, match="is no file: name one"):
         check_gait_place(tmp_path)
-    with pytest.raises(ConfigError, match="cannot be written, as nothing in .*: name another"):
+    with pytest.raises(ConfigError, match=r"cannot be written, as nothing in .*: name another"):
         check_gait_place(path / "gait.json")
     assert list(tmp_path.iterdir()) == [path]

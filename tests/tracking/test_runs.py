@@ -179,6 +179,12 @@ def test_show_says_everything_about_a_run(runs_dir: Path) -> None:
     assert json.loads(ask(runs_dir, "show", "12", "--json").stdout)["config"]["lr"] == 0.5
 
 
+def test_a_run_that_was_configured_with_an_infinity_is_not_damaged(runs_dir: Path) -> None:
+    change(runs_dir / "2", "config.json", max_wall_s=float("inf"))
+    assert listed(runs_dir, "--status=completed") == [1, 2]
+    assert listed(runs_dir, "--status=damaged") == []
+
+
 def test_a_damaged_run_is_listed_shown_and_removed(runs_dir: Path) -> None:
     (runs_dir / "2" / "config.json").write_text('{"lr"')
     (runs_dir / "12" / "run.json").unlink()

@@ -5,6 +5,7 @@ A directory that is damaged is summed up too, since whoever looks at a list want
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -221,7 +222,8 @@ def _number(value: object) -> float | None:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = msgspec.json.decode(path.read_bytes())
-    except (OSError, msgspec.MsgspecError):
+        # Python's: earlier releases let a run be configured with an infinity, which it reads back.
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError):
         return {}
     return value if isinstance(value, dict) else {}
