@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Literal
 
@@ -12,6 +13,8 @@ from errors import ConfigError
 SPEC_VERSION = 1
 SPEC_KEY = "spec.json"
 """Where a cluster's store has its spec."""
+MOST_HOURS = 8784
+"""A year: a cluster that runs for longer is a slip, and its end may be no date at all."""
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{1,30}[a-z0-9]")
 _UID = re.compile(r"[0-9a-f]{32}")
@@ -65,10 +68,14 @@ class ClusterSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             raise ConfigError(f"cluster uid {self.uid!r}: expected 32 hexadecimal digits")
         if self.size < 0:
             raise ConfigError(f"size={self.size}: expected the number of worker machines")
-        if not self.max_hours > 0:
-            raise ConfigError(f"max_hours={self.max_hours}: expected hours above 0")
-        if self.budget_usd is not None and not self.budget_usd > 0:
-            raise ConfigError(f"budget_usd={self.budget_usd}: expected dollars above 0")
+        if not 0 < self.max_hours <= MOST_HOURS:
+            raise ConfigError(
+                f"max_hours={self.max_hours}: expected hours above 0, at most {MOST_HOURS} (a year)"
+            )
+        if self.budget_usd is not None and not 0 < self.budget_usd < math.inf:
+            raise ConfigError(
+                f"budget_usd={self.budget_usd}: expected dollars above 0; leave it out for none"
+            )
         if self.version != SPEC_VERSION:
             raise ConfigError(
                 f"cluster {self.name} was launched by another release (spec {self.version}, here "

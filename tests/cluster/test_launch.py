@@ -125,6 +125,19 @@ def test_a_config_that_no_experiment_takes_is_refused_at_once(config: str, why: 
         raise ConfigError(text)
 
 
+@pytest.mark.parametrize("hours", ["0", "-1", "nan", "inf", "1e9"])
+def test_a_cluster_ends_within_a_year(hours: str) -> None:
+    text = refused(dry(f"--max_hours={hours}"))
+    assert text.endswith("expected hours above 0, at most 8784 (a year)")
+    assert dry("--max_hours=8784").exception is None
+
+
+@pytest.mark.parametrize("usd", ["0", "-1", "nan", "inf"])
+def test_a_budget_is_a_number_of_dollars(usd: str) -> None:
+    text = refused(dry(f"--budget_usd={usd}"))
+    assert text.endswith("expected dollars above 0; leave it out for none")
+
+
 def test_a_mongodbs_password_travels_in_secret_and_is_on_no_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
