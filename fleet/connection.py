@@ -50,13 +50,14 @@ def connect(url: str, *, access: Access = NO_ACCESS, connect_timeout_s: float = 
             **({} if url.startswith("unix:") else {"socket_keepalive": True}),
         )
     except ValueError as error:
-        raise ConfigError(
-            f"redis_url={shown}: {error}; expected redis://HOST:PORT/0, rediss:// with TLS, or "
-            "unix://PATH"
-        ) from None
+        raise _no_url(shown, str(error)) from None
     try:
         _check_version(shown, server_version(client))
         _check_eviction(shown, client)
+    except TypeError as error:  # how redis-py takes an option that it does not know
+        if not urlsplit(url).query:
+            raise
+        raise _no_url(shown, str(error).rpartition("() ")[2]) from None
     except redis.AuthenticationError:
         wants = f"refuses the password of user {access.user}"
         if access.password is None and _password_of(url) is None:
@@ -137,10 +138,20 @@ def in_url(host: str) -> str:
 
 def without_password(url: str) -> str:
     """``url`` as it may be shown."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # no URL, but there may be a password in it
+        return url.rpartition("@")[2].partition("?")[0]
     if "@" not in parts.netloc and "password" not in parts.query:
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+def _no_url(shown: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"redis_url={shown}: {why}; expected redis://HOST:PORT/0, rediss:// with TLS, or "
+        "unix://PATH"
+    )
 
 
 def _is_host(text: str) -> bool:

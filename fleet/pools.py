@@ -84,6 +84,7 @@ def open_pool(
                 max_losses=site.max_losses,
                 audit_fraction=site.audit_fraction,
                 notice=notice,
+                check=provisioned.check,
             )
         stack.callback(pool.shutdown)
         yield pool

@@ -6,14 +6,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import redis
 
-from errors import ServiceUnavailable
+from errors import AccessRefused, ServiceUnavailable
 from fleet import heartbeat
 from fleet.child_process import inherited_environment
 from fleet.connection import (
@@ -25,7 +25,13 @@ from fleet.connection import (
 )
 from fleet.figures import harmless
 from fleet.parent import dying_with
-from fleet.security.access import NO_ACCESS, Access
+from fleet.security.access import (
+    NO_ACCESS,
+    PASSWORD_FILE_VARIABLE,
+    PASSWORD_VARIABLE,
+    WORKER_USER,
+    Access,
+)
 from fleet.server.redis_server import RedisServer
 
 _QUICK_LOOK_S = 0.3
@@ -37,10 +43,16 @@ Workers = Literal["auto"] | int
 
 
 class Provisioned(NamedTuple):
-    """What a run has to work with."""
+    """What a run has to work with; ``check`` raises once a part of it that we started is gone."""
 
     client: Client
     url: str
+    check: Callable[[], None] = lambda: None
+
+
+class _Started(NamedTuple):
+    what: str
+    poll: Callable[[], int | None]
 
 
 @contextmanager
@@ -68,26 +80,46 @@ def provision(
         access: to Redis.
 
     Raises:
+        AccessRefused: what we have is the workers' password.
         ServiceUnavailable: ``redis_url`` was given and will not do, or nothing was found and
             ``workers`` is 0.
         ResourceExhausted: a server cannot be started.
     """
+    ours: list[_Started] = []
     with ExitStack() as stack:
         found = _find(redis_url, access, notice, is_needed=workers == 0)
         if found is None:
             server = stack.enter_context(RedisServer())
+            ours.append(_Started("Redis", server.poll))
             found = Provisioned(connect(server.url), server.url)
-        client, url = found
+        elif access.user == WORKER_USER:
+            raise AccessRefused(
+                f"Redis at {without_password(found.url)} takes us for a worker: a run needs the "
+                f"head's password, in {PASSWORD_VARIABLE} or a file that {PASSWORD_FILE_VARIABLE} "
+                "names"
+            )
+        found = found._replace(check=lambda: _check(ours))
+        client, url, _ = found
         stack.callback(client.close)
         num_workers = _num_to_start(workers, client)
         if num_workers:
             notice(f"started {num_workers} workers on {without_password(url)}; log: {log}")
-            stack.enter_context(
+            process = stack.enter_context(
                 local_workers(
                     num_workers, url, access, log=log, include=include, noise_dir=noise_dir
                 )
             )
+            ours.append(_Started(f"workers (log: {log})", process.poll))
         yield found
+
+
+def _check(ours: Iterable[_Started]) -> None:
+    for what, poll in ours:
+        if (code := poll()) is not None:
+            raise ServiceUnavailable(
+                f"this run's own {what} ended with code {code}: start the run again; resume=ID "
+                "goes on where it was"
+            )
 
 
 def num_cores() -> int:

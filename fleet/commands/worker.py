@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 from urllib.parse import quote
 
-from errors import AccessRefused
+from errors import AccessRefused, ConfigError
 from fleet.connection import connect, url_of, url_or_default, without_password
 from fleet.machine.guard import ChildOptions
 from fleet.machine.kept_relay import KeptRelay
@@ -129,6 +129,12 @@ def serve_mirror(
     relay_socket_path: Path | None, port: int | None, bind: str | None, **given: Any
 ) -> None:
     """The Redis of this machine, which `carry` fills."""
+    named = [f"--{name}" for name, value in given.items() if value]
+    if named and port is None and bind is None:
+        raise ConfigError(
+            f"{', '.join(named)}: for other machines, and without --bind or --port none can come; "
+            "the socket is closed to other users of this one"
+        )
     stop = Stop()
     below = _below(port, bind, given_for_server(**given))
     with _socket(relay_socket_path, stop) as path:
@@ -219,7 +225,7 @@ def _options(url: str, access: Access, given: dict[str, Any]) -> ChildOptions:
         noise_dir.resolve() if noise_dir is not None else None,
         given["run"],
         given["burst"],
-        access,
+        access=access,
     )
 
 

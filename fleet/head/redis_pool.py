@@ -74,6 +74,7 @@ class RedisPool:
         max_losses: how often a rollout may be lost with its worker.
         audit_fraction: share of the rollouts that two machines have to agree in.
         notice: where a line for people goes.
+        check: asked before each wait for records; what it raises ends the run.
         clock: monotonic seconds.
         sleep: waits so many seconds.
 
@@ -90,6 +91,7 @@ class RedisPool:
         max_losses: int = 8,
         audit_fraction: float = 0.0,
         notice: Callable[[str], None] = lambda line: None,
+        check: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -102,6 +104,7 @@ class RedisPool:
         self._audit_fraction = audit_fraction
         self._audit_salt = secrets.token_bytes(16)
         self._notice = notice
+        self._check = check
         self._clock = clock
         self._sleep = sleep
         self._timeout_s = experiment.guard.rollout_timeout_s
@@ -145,6 +148,7 @@ class RedisPool:
 
     def results(self, timeout_s: float) -> Sequence[RecordBatch]:
         """See `search.protocol.Pool.results`; an unreachable Redis is waited for."""
+        self._check()
         accepted: list[RecordBatch] = []
         try:
             self._lease.renew()

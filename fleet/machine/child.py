@@ -48,7 +48,7 @@ class Child:
         include: folder of the user's own modules.
         noise_dir: folder of the shared noise table.
         run: the only run to serve, or ``None`` for any.
-        burst: leave when there is no live run.
+        burst_after_s: leave when there has been no live run for so long; ``None``: stay.
         avoid: a run whose environment has ended this worker's processes while it was built.
         departure: what a SIGTERM has asked for.
     """
@@ -62,7 +62,7 @@ class Child:
         include: Path | None,
         noise_dir: Path | None,
         run: str | None,
-        burst: bool,
+        burst_after_s: float | None,
         avoid: str | None,
         departure: Departure,
     ) -> None:
@@ -72,7 +72,8 @@ class Child:
         self._include = include
         self._noise_dir = noise_dir
         self._run = run
-        self._burst = burst
+        self._burst_after_s = burst_after_s
+        self._idle_since_s = time.monotonic()
         self._departure = departure
         self._refused_s: dict[str, float] = {}
         self._said = ""
@@ -138,7 +139,10 @@ class Child:
         if not runs:
             self._bulletin.serve("")
         fit = [run for run in runs if self._may_serve(run.uid)]
-        if not fit and self._burst:
+        now_s = time.monotonic()
+        if fit:
+            self._idle_since_s = now_s
+        elif self._burst_after_s is not None and now_s - self._idle_since_s >= self._burst_after_s:
             raise Leave(0)
         # A head that has just died still counts as live for a while; one that beats comes first.
         beating = [run for run in fit if run.silence_s < HEAD_QUIET_S]
@@ -168,7 +172,7 @@ class Child:
 @click.option("--include", type=click.Path(path_type=Path))
 @click.option("--noise-dir", type=click.Path(path_type=Path))
 @click.option("--run")
-@click.option("--burst", is_flag=True)
+@click.option("--burst-after", type=float)
 @click.option("--avoid")
 def main(
     slot_fd: int,
@@ -178,7 +182,7 @@ def main(
     include: Path | None,
     noise_dir: Path | None,
     run: str | None,
-    burst: bool,
+    burst_after: float | None,
     avoid: str | None,
 ) -> None:
     """Serve runs; started by a guard, with ES_REDIS_URL in the environment."""
@@ -196,7 +200,7 @@ def main(
         include=include,
         noise_dir=noise_dir,
         run=run,
-        burst=burst,
+        burst_after_s=burst_after,
         avoid=avoid,
         departure=departure,
     ).serve()

@@ -34,6 +34,8 @@ class ChildOptions(NamedTuple):
     noise_dir: Path | None = None
     run: str | None = None
     burst: bool = False
+    patience_s: float = 0.0
+    """Without a run until ``burst`` takes it that there is none."""
     access: Access = NO_ACCESS
 
 
@@ -175,7 +177,7 @@ class Guard:
         if options.run is not None:
             arguments += ["--run", options.run]
         if options.burst:
-            arguments.append("--burst")
+            arguments += ["--burst-after", str(options.patience_s)]
         if self._avoid:
             arguments += ["--avoid", self._avoid]
         self._clear()

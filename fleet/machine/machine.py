@@ -18,6 +18,8 @@ from fleet.security.access import Access
 
 TEND_EVERY_S = 0.05
 _KNOCK_EVERY_S = 1.0
+_RELAY_PATIENCE_S = 10.0
+"""Of workers that leave where there is no run: a relay first has to look upstream."""
 
 Notice = Callable[[str], None]
 
@@ -88,7 +90,9 @@ def behind_a_relay(
     workers = Supervisor(
         lambda: connect(mirror.url, access=mirror.worker_access),
         num_workers,
-        options._replace(redis_url=mirror.url, access=mirror.worker_access),
+        options._replace(
+            redis_url=mirror.url, access=mirror.worker_access, patience_s=_RELAY_PATIENCE_S
+        ),
         notice=notice,
         trouble=lambda: mirror.trouble or relay.trouble,
         detour=lambda: connect(upstream, access=access),

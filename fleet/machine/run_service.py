@@ -193,8 +193,10 @@ class RunService:
             records.append(msgspec.structs.replace(record, copy=task.copy))
             now_s = time.perf_counter()
             if self._wear.is_worn(self._bulletin.count(record.length, record.error or None)):
+                self._show(task, unsent, None)  # Redis may let us wait longer than a rollout may
                 self._leave(task, records, now_s - started_s, obtaining_s)
             if now_s - sent_s > _FLUSH_S and rollout + 1 < task.stop:
+                self._show(task, unsent, None)
                 batch = self._batch(task, records, now_s - started_s, obtaining_s)
                 patiently(self._broker.send, self._uid, batch)
                 records, unsent, obtaining_s = [], rollout + 1, 0.0

@@ -203,9 +203,11 @@ class Downstream:
             found: list[bytes] = await self._client.lrange(keys.records(run_uid), 0, count - 1)
         return found
 
-    async def drop_records(self, run_uid: str, count: int) -> bool:
-        """Upstream has so many; whether we still held the server."""
-        return await self.hold.script(_TRIM, [keys.records(run_uid)], count)
+    async def drop_records(self, run_uid: str, count: int, token: bytes) -> bool:
+        """Upstream has so many; whether the hold is still the one of when they were read: else the
+        server has been emptied since, and has others.
+        """
+        return await self.hold.script(_TRIM, [keys.records(run_uid)], count, token=token)
 
     async def put_records(self, run_uid: str, batches: Sequence[bytes]) -> None:
         """Queue records as if a worker had sent them."""

@@ -47,7 +47,12 @@ class Hold:
     def __init__(self, client: Any, reach: Reach) -> None:
         self._client = client
         self._reach = reach
-        self._token = f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}".encode()
+        self._token = _new_token()
+
+    @property
+    def token(self) -> bytes:
+        """Of this life of the server's: another one once it has been emptied, and taken again."""
+        return self._token
 
     async def claim(self) -> None:
         """Take hold of the server; one whose holder has died is to be had after `HOLD_S`, and at
@@ -85,7 +90,8 @@ class Hold:
         return found == b"held"
 
     def take(self, pipe: Any) -> None:
-        """Add to ``pipe`` that the hold is taken, unless somebody has it."""
+        """Add to ``pipe`` that the hold is taken anew, unless somebody has it."""
+        self._token = _new_token()
         pipe.set(keys.RELAY, self._token, nx=True, ex=HOLD_S)
 
     def add(self, pipe: Any, text: str, other_keys: Sequence[str], *arguments: Any) -> None:
@@ -96,9 +102,13 @@ class Hold:
         """Let go of it."""
         await self.script(_RELEASE, [])
 
-    async def script(self, text: str, other_keys: Sequence[str], *arguments: Any) -> bool:
-        """Run a script that begins with `WHILE_HELD`; whether the hold was there."""
-        return await self._run(text, other_keys, self._token, *arguments)
+    async def script(
+        self, text: str, other_keys: Sequence[str], *arguments: Any, token: bytes | None = None
+    ) -> bool:
+        """Run a script that begins with `WHILE_HELD`; whether the hold was there, and is still
+        that of ``token``.
+        """
+        return await self._run(text, other_keys, token or self._token, *arguments)
 
     async def refuse(self) -> NoReturn:
         """Complain of the other relay.
@@ -119,6 +129,10 @@ class Hold:
         with self._reach.asking():
             found = await self._client.eval(text, count, keys.RELAY, *other_keys, *arguments)
         return bool(found)
+
+
+def _new_token() -> bytes:
+    return f"{socket.gethostname()} {os.getpid()} {secrets.token_hex(8)}".encode()
 
 
 def _is_dead(holder: bytes) -> bool:

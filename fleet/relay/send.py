@@ -66,7 +66,11 @@ class Sender:
 
     async def _send(self, run_uid: str) -> None:
         """Until there are none. A lone record goes alone; more come together while it goes."""
-        while found := await self._downstream.records(run_uid, _MOST_BATCHES):
+        while True:
+            token = self._downstream.hold.token
+            found = await self._downstream.records(run_uid, _MOST_BATCHES)
+            if not found:
+                return
             count = len(found)
             found = _up_to(found, _MOST_BYTES)
             self._counts.waiting_since_s = self._counts.waiting_since_s or time.monotonic()
@@ -74,7 +78,7 @@ class Sender:
             batches = [self._checked(data, run_uid) for data in found]
             good = [data for data, one in zip(found, batches, strict=True) if one is not None]
             await self._hand_up(run_uid, good)
-            is_held = await self._downstream.drop_records(run_uid, len(found))
+            is_held = await self._downstream.drop_records(run_uid, len(found), token)
             self._note(batches)
             if not is_held:  # these are others than we have sent
                 await self._run.restore()

@@ -41,12 +41,22 @@ def private_folder(folder: Path) -> Path:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file of mode 0600, in one step: it is never there half, nor open to others."""
+    """Write a file of mode 0600, in one step: it is never there half, nor open to others.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
     beside = path.with_name(f"{path.name}.{os.getpid()}")
-    number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(number, "w") as file:
-        file.write(text)
-    beside.rename(path)
+    try:
+        number = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with os.fdopen(number, "w") as file:
+            file.write(text)
+        beside.rename(path)
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written ({error.strerror}): name a file in a folder that is there "
+            "and yours"
+        ) from None
 
 
 def read_secret(path: Path, kind: str = "password file", max_bytes: int = _MAX_SECRET_BYTES) -> str:

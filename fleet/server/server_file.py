@@ -180,9 +180,16 @@ def _beside(socket_path: Path) -> Path:
     return socket_path.with_name(f"{socket_path.name}.json")
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as containers have them
+        return str(os.getuid())
+
+
 def _path(port: int) -> Path:
     folder = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder /= f"walking-es-{getpass.getuser()}"
+    folder /= f"walking-es-{_user()}"
     try:
         return private_folder(folder) / f"redis-{port}.json"
     except ConfigError as error:

@@ -112,6 +112,15 @@ def test_a_password_on_the_command_line_is_refused(terminal: Terminal, command: 
     assert "hunter2" not in line
 
 
+@pytest.mark.parametrize(
+    "url", ["redis://:hunter2@[::1:6379/0", "redis://127.0.0.1:1/0?colour=red", "redis://h:port/0"]
+)
+def test_what_is_no_url_is_refused_in_one_line(terminal: Terminal, url: str) -> None:
+    line = refused(terminal.run("head", "status", f"--redis_url={url}"), 2)
+    assert "expected redis://HOST:PORT/0" in line
+    assert "hunter2" not in line
+
+
 def test_a_server_that_evicts_is_refused() -> None:
     with RedisServer() as server:
         client = connect(server.url)

@@ -11,11 +11,21 @@ from pathlib import Path
 
 import psutil
 import pytest
-from real_fleet import DEADLINE_S, own_children, wait_for
+from fed_by_hand import NOISE
+from real_fleet import (
+    DEADLINE_S,
+    experiment_of,
+    generation_of,
+    of_run,
+    own_children,
+    wait_for,
+)
 
-from errors import ServiceUnavailable
+from errors import AccessRefused, ServiceUnavailable
 from fleet import heartbeat, provision
 from fleet.connection import connect
+from fleet.head.redis_pool import RedisPool
+from fleet.security.access import Access
 from fleet.server.redis_server import RedisServer
 
 HEAD = """
@@ -49,7 +59,8 @@ def test_a_run_that_finds_nothing_starts_its_own_and_leaves_nothing(
     before = own_children()
     with provision.provision(
         "auto", None, include=None, noise_dir=None, notice=notices.append, log=tmp_path / "log"
-    ) as (client, url):
+    ) as found:
+        client, url = found.client, found.url
         cores = provision.num_cores()
         wait_for(
             lambda: sum(beat.num_workers for beat in heartbeat.fresh(client)) == cores, "workers"
@@ -100,6 +111,47 @@ def test_no_workers_and_no_server_is_refused_rather_than_waited_for(
         ),
     ):
         pass
+
+
+@pytest.mark.parametrize("whose", ["Redis", "workers"])
+def test_a_run_whose_own_parts_are_killed_ends_rather_than_waits(
+    nowhere: str, tmp_path: Path, whose: str
+) -> None:
+    """They were its own: nobody else could start them again."""
+    before = own_children()
+    with provision.provision(
+        1, None, include=None, noise_dir=None, notice=print, log=tmp_path / "log"
+    ) as found:
+        experiment = experiment_of(NOISE)
+        pool = RedisPool(found.client, experiment, check=found.check)
+        pool.open(of_run(generation_of(), experiment))
+        pool.results(0.0)
+        started = [p for p in psutil.Process().children() if p in own_children() - before]
+        (victim,) = [p for p in started if ("start-workers" in p.cmdline()) == (whose != "Redis")]
+        victim.kill()
+        with pytest.raises(ServiceUnavailable, match=f"own {whose}.* ended with code -9.*resume="):
+            wait_for(lambda: pool.results(0.0) and None, "the end")
+        pool.shutdown()
+
+
+def test_a_head_that_is_taken_for_a_worker_says_which_password_it_needs(
+    nowhere: str, tmp_path: Path
+) -> None:
+    with RedisServer(password="head", worker_password="worker") as server:
+        as_worker = Access("worker", "worker")
+        with (
+            pytest.raises(AccessRefused, match=r"takes us for a worker.*ES_REDIS_PASSWORD"),
+            provision.provision(
+                "auto",
+                server.url,
+                include=None,
+                noise_dir=None,
+                notice=print,
+                log=tmp_path / "log",
+                access=as_worker,
+            ),
+        ):
+            pass
 
 
 @pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])

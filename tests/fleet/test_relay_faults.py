@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -21,6 +22,7 @@ from fleet import heartbeat, keys
 from fleet.connection import Client, connect
 from fleet.head.head_broker import HeadBroker
 from fleet.head.redis_pool import RedisPool
+from fleet.relay.downstream import Downstream
 from fleet.server.redis_server import RedisServer
 from search.messages import MESSAGE_VERSION, RecordBatch, Task, decode, digest, encode
 
@@ -314,3 +316,27 @@ def test_a_relay_serves_only_the_run_that_it_is_told(site: Site) -> None:
         alone = [ours.run_uid.encode()]
         wait_for(lambda: site.below.zrange(keys.RUNS, 0, -1) == alone, "its beat")
         assert relay.notices == []
+
+
+def test_records_of_another_life_of_the_server_are_not_dropped_for_those_that_were_sent() -> None:
+    uid = "ab" * 16
+
+    async def story(url: str) -> tuple[bool, list[bytes]]:
+        below = Downstream(url)
+        await below.hold.claim()
+        await below.put_records(uid, [b"old"] * 3)
+        token, sent = below.hold.token, await below.records(uid, 500)
+        with connect(url) as client:
+            client.flushall()
+        assert not await below.hold.keep()
+        await below.restore(None, {uid: [b"given back"]})
+        await below.put_records(uid, [b"new"] * 3)
+        is_held = await below.drop_records(uid, len(sent), token)
+        left = await below.records(uid, 500)
+        await below.close()
+        return is_held, left
+
+    with RedisServer() as server:
+        is_held, left = asyncio.run(story(server.url))
+    assert not is_held
+    assert left == [b"given back", b"new", b"new", b"new"]

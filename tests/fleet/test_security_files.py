@@ -49,6 +49,24 @@ def test_a_password_file_that_others_may_open_is_refused(secret_file: Path, mode
     assert SECRET not in str(caught.value)
 
 
+def test_a_file_that_cannot_be_written_is_refused(terminal: Terminal) -> None:
+    finished = terminal.run("head", "acl", "--worker_password_file=/no/such/folder/password")
+    assert "/no/such/folder/password cannot be written (No such" in refused(finished, 2)
+
+
+def test_passwords_of_a_socket_that_nobody_else_can_reach_are_refused(
+    terminal: Terminal, tmp_path: Path
+) -> None:
+    finished = terminal.run(
+        "worker",
+        "run-mirror",
+        f"--relay_socket_path={tmp_path / 's'}",
+        f"--worker_password_file={tmp_path / 'w'}",
+        "--no_tls",
+    )
+    assert "--worker_password_file, --no_tls: for other machines" in refused(finished, 2)
+
+
 @pytest.mark.parametrize("text", ["", "\n", "one\ntwo\n", "x" * 2000])
 def test_a_file_that_holds_no_password_is_refused(tmp_path: Path, text: str) -> None:
     write_private(tmp_path / "file", text)

@@ -1,17 +1,28 @@
-"""Which queues a child waits on, since a generation that it does not wait for costs it a second."""
+"""What a child waits for: on which queues, since a generation that it does not wait for costs it a
+second; for Redis, for how long; and for a run.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from fleet.machine.departure import Departure
+from fleet.machine.child import Child
+from fleet.machine.departure import Departure, Leave
 from fleet.machine.run_service import RunService
 from fleet.machine.slot import Bulletin, Slot
 from fleet.machine.worker_broker import WorkerBroker
-from search.messages import MESSAGE_VERSION, Experiment, GuardSpec, Task, encode
+from search.messages import (
+    MESSAGE_VERSION,
+    Experiment,
+    GuardSpec,
+    RolloutRecord,
+    Task,
+    encode,
+)
 
 UID = "ab" * 16
 
@@ -45,6 +56,75 @@ class ScriptedBroker(WorkerBroker):
 
     def generation(self, run_uid: str, number: int) -> bytes | None:
         return None  # closed in the meantime
+
+
+class ShutBroker(ScriptedBroker):
+    """Redis is gone, at which ``notes`` is told what the guard sees meanwhile."""
+
+    def __init__(self, slot: Slot, notes: list[int | None]) -> None:
+        super().__init__([])
+        self._slot, self._notes = slot, notes
+
+    def send(self, run_uid: str, batch: bytes) -> None:
+        state = self._slot.read()
+        assert state is not None
+        assert state.doing is not None
+        self._notes.append(state.doing.rollout)
+        raise ScriptEnded
+
+
+class SlowEvaluator:
+    def evaluate(self, generation: Any, rollout: int, *_given: Any) -> RolloutRecord:
+        time.sleep(0.3)
+        return RolloutRecord(rollout, 0, "ok", fitness=1.0, length=5)
+
+
+@pytest.mark.parametrize("most_rollouts", [100, 1])
+def test_waiting_for_redis_is_no_rollouts_time(most_rollouts: int) -> None:
+    """The guard would take it for a hanging rollout: between two of a task, and at the last one of
+    a worn process.
+    """
+    slot, notes, nothing = Slot.create(), list[int | None](), cast(Any, None)
+    guard = GuardSpec(max_rollouts_per_process=most_rollouts)
+    experiment = Experiment(MESSAGE_VERSION, UID, "1", "", "", nothing, nothing, nothing, guard)
+    service = RunService(
+        "w",
+        Bulletin(slot),
+        ShutBroker(slot, notes),
+        experiment,
+        cast(Any, SlowEvaluator()),
+        may_serve=lambda uid: True,
+        departure=Departure(),
+    )
+    with pytest.raises(ScriptEnded):
+        service._evaluate(Task(MESSAGE_VERSION, UID, 0, "0" * 32, 0, 4, 0), nothing, 0.0)
+    slot.close()
+    assert notes == [None]
+
+
+class IdleBroker(ScriptedBroker):
+    def live_runs(self) -> list[Any]:
+        return []
+
+
+def test_a_worker_that_leaves_where_there_is_no_run_gives_a_relay_time_to_look() -> None:
+    slot = Slot.create()
+    child = Child(
+        cast(Any, None),
+        Bulletin(slot),
+        "w",
+        include=None,
+        noise_dir=None,
+        run=None,
+        burst_after_s=0.2,
+        avoid=None,
+        departure=Departure(),
+    )
+    assert child._choose(IdleBroker([])) is None
+    time.sleep(0.25)
+    with pytest.raises(Leave):
+        child._choose(IdleBroker([]))
+    slot.close()
 
 
 def test_a_task_of_a_generation_that_opened_meanwhile_makes_the_one_after_it_the_next() -> None:
