@@ -13,12 +13,14 @@ import msgspec
 from cluster.machine.run_files import download_run, stored_runs
 from cluster.store import Store
 from errors import ResourceExhausted
+from tracking.run_lock import held
 from tracking.run_numbers import new_directory
 from tracking.tags import FILE_NAME as TAGS
 
 ORIGIN = "cluster.json"
 """In a directory that was fetched: where it is from."""
 
+_WAS = ".was-"
 _CONFIG = "config.json"
 _LOG = "journal/log"
 _CHANGING = ("journal/", "checkpoints/")
@@ -59,6 +61,7 @@ def fetch_runs(store: Store, key: str, folder: Path) -> list[Path]:
 
     Raises:
         ServiceUnavailable: the store cannot be reached.
+        RunLocked: a head is at work on a run that came before.
         ResourceExhausted: ``folder`` cannot be written to.
     """
     try:
@@ -98,6 +101,7 @@ def _change_config(directory: Path, changes: dict[str, str | None]) -> None:
 
 def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
     aside = folder / f".{key}-{run_id}"
+    _put_back(aside)
     shutil.rmtree(aside, ignore_errors=True)
     download_run(store, run_id, aside)
     origin = Origin(
@@ -108,12 +112,32 @@ def _fetch(store: Store, key: str, run_id: int, folder: Path) -> Path:
     found = _place(origin, folder)
     if found is None:
         place = new_directory(folder)
-    else:
-        place, earlier = found
+        aside.rename(place)
+        return place
+    place, earlier = found
+    with held(place):
         _keep_added(place, earlier, aside)
-        shutil.rmtree(place)
-    aside.rename(place)
+        _replace(place, aside)
     return place
+
+
+def _replace(place: Path, aside: Path) -> None:
+    """Have ``aside`` in ``place``; there is a whole one at each moment, also for `_put_back`."""
+    hidden = aside.with_name(f"{aside.name}{_WAS}{place.name}")
+    place.rename(hidden)
+    aside.rename(place)
+    hidden.rename(aside)  # so that half of it is never put back
+    shutil.rmtree(aside)
+
+
+def _put_back(aside: Path) -> None:
+    """Undo a replacement that was cut short."""
+    for hidden in aside.parent.glob(f"{aside.name}{_WAS}*"):
+        place = aside.with_name(hidden.name.rpartition(_WAS)[2])
+        if not place.exists():
+            hidden.rename(place)
+        elif (place / ORIGIN).exists():  # the new one came so far, with all that was added
+            shutil.rmtree(hidden)
 
 
 def _place(origin: Origin, folder: Path) -> tuple[Path, Origin] | None:

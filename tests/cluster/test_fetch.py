@@ -11,7 +11,8 @@ import pytest
 from cluster.fetch import fetch_runs, include_from, included
 from cluster.machine.run_files import RunUploader
 from cluster.store import FolderStore
-from errors import ResourceExhausted
+from errors import ResourceExhausted, RunLocked
+from tracking.run_lock import held
 from tracking.run_numbers import new_directory
 
 KEY = "oak-12345678"
@@ -115,6 +116,43 @@ def test_a_run_that_was_gone_on_with_here_is_not_written_over(
     assert fetch_runs(store, KEY, runs) == [runs / "2"]
     assert (runs / "1" / "journal" / "log").read_bytes() == b"records of ours"
     assert fetch_runs(store, KEY, runs) == [runs / "2"]
+
+
+def test_a_run_that_a_head_is_at_work_on_is_left_alone(store: FolderStore, runs: Path) -> None:
+    (run,) = fetch_runs(store, KEY, runs)
+    (run / "journal" / "lock").touch()
+    inode = run.stat().st_ino
+    with held(run), pytest.raises(RunLocked, match="stop it first"):
+        fetch_runs(store, KEY, runs)
+    assert run.stat().st_ino == inode
+    assert fetch_runs(store, KEY, runs) == [run]
+
+
+@pytest.mark.parametrize("renames", range(3))
+def test_a_fetch_that_was_killed_half_way_loses_nothing_that_people_added(
+    store: FolderStore, runs: Path, monkeypatch: pytest.MonkeyPatch, renames: int
+) -> None:
+    (run,) = fetch_runs(store, KEY, runs)
+    (run / "walk.mp4").write_bytes(b"film")
+    kill_after(renames, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_runs(store, KEY, runs)
+    monkeypatch.undo()
+    assert fetch_runs(store, KEY, runs) == [run]
+    assert (run / "walk.mp4").read_bytes() == b"film"
+    assert sorted(path.name for path in runs.iterdir()) == [".last_number", "1"]
+
+
+def kill_after(renames: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let so much be renamed, and interrupt whoever renames more."""
+    left, rename = iter(range(renames)), Path.rename
+
+    def rename_or_be_killed(path: Path, target: Path) -> Path:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", rename_or_be_killed)
 
 
 def test_the_users_modules_are_where_they_are_here(store: FolderStore, runs: Path) -> None:
