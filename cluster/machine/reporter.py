@@ -13,7 +13,7 @@ from cluster.machine.machine_program import say
 from cluster.machine.platform import Platform
 from cluster.machine.run_files import RunUploader
 from cluster.machine.run_progress import newest_run, progress_of
-from cluster.store import HEAD_KEY, PROGRESS_KEY, HeadAddress
+from cluster.store import HEAD_KEY, PROGRESS_KEY, HeadAddress, Progress
 from errors import EsError
 from tracking.cost import Cost, write_cost
 
@@ -168,5 +168,11 @@ class Reporter:
             self.is_superseded = there.since_s > self._address.since_s
         if self.is_superseded:
             return
-        progress = progress_of(newest_run(self._runs_dir), self.usd)
+        usd = self._usd_before() if self.usd is None else self.usd
+        progress = progress_of(newest_run(self._runs_dir), usd)
         self._platform.store.put(PROGRESS_KEY, msgspec.json.encode(progress))
+
+    def _usd_before(self) -> float | None:
+        """What an earlier head counted, which must not be forgotten before this one can count."""
+        data = self._platform.store.get(PROGRESS_KEY)
+        return None if data is None else msgspec.json.decode(data, type=Progress).usd

@@ -27,7 +27,7 @@ from cluster.machine.machine_program import Stop
 from cluster.machine.platform import MachineSettings
 from cluster.machine.reporter import Reporter
 from cluster.machine.run_files import stored_runs
-from cluster.store import ENDED_KEY, PROGRESS_KEY, Ended, FolderStore, HeadAddress
+from cluster.store import ENDED_KEY, PROGRESS_KEY, Ended, FolderStore, HeadAddress, Progress
 from errors import ResourceExhausted, ServiceUnavailable
 from tracking import run_notices
 from tracking.cost import read_cost
@@ -152,6 +152,7 @@ def test_a_run_is_kept_although_nobody_knows_what_it_costs(tmp_path: Path) -> No
             raise ServiceUnavailable("no price list")
 
     store = FolderStore(tmp_path / "store")
+    store.put(PROGRESS_KEY, msgspec.json.encode(Progress(time_s=1.0, usd=1.5)))
     directory = tmp_path / "runs" / "1"
     directory.mkdir(parents=True)
     (directory / "run.json").write_text("{}")
@@ -162,8 +163,10 @@ def test_a_run_is_kept_although_nobody_knows_what_it_costs(tmp_path: Path) -> No
     while stored_runs(store) != [1] and time.monotonic() < deadline_s:
         time.sleep(0.05)
     assert stored_runs(store) == [1]
-    assert store.get(PROGRESS_KEY) is not None
     assert reporter.finish(60)
+    progress = msgspec.json.decode(store.get(PROGRESS_KEY) or b"", type=Progress)
+    assert progress.run_id == 1
+    assert progress.usd == 1.5, "what an earlier head counted has been spent"
 
 
 def test_a_run_says_what_its_machines_cost(tmp_path: Path) -> None:
