@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
-import psutil
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -24,6 +23,7 @@ from errors import ConfigError, EsError, ResourceExhausted, ServiceUnavailable
 from fleet.parent import dying_with
 from fleet.security import acl
 from fleet.security.tls import TlsFiles, require_tls
+from fleet.server.runtime_folder import OwnFolder
 from fleet.server.server_settings import ServerSettings
 from fleet.server.socket_claim import SocketClaim
 
@@ -109,9 +109,8 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._claim: SocketClaim | None = None
         # A unix socket's path may be 107 bytes long, so the folder's stays short.
-        _sweep(_short_folder())
-        prefix = f"{_PREFIX}{os.getpid()}-"
-        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=_short_folder()))
+        self._own_folder = OwnFolder(_short_folder(), _PREFIX, f"{os.getpid()}-")
+        self._folder = self._own_folder.path
         self._settings = self._folder / "redis.conf"
         try:
             self._claim = SocketClaim(socket_path) if socket_path is not None else None
@@ -142,7 +141,7 @@ class RedisServer:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._own_folder.remove()
         if self._claim is not None:
             self._claim.release()
 
@@ -236,14 +235,6 @@ def _check_free(bind: str, port: int) -> None:
 def _short_folder() -> Path:
     standard = Path(tempfile.gettempdir())
     return standard if len(str(standard)) < 60 else Path("/tmp")
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what servers left whose starter was killed; the server itself died with it."""
-    for left in folder.glob(f"{_PREFIX}*"):
-        pid = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
-            shutil.rmtree(left, ignore_errors=True)
 
 
 def _version_of(binary: Path) -> str:

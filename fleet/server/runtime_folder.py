@@ -17,24 +17,41 @@ _MOST_BYTES = 60
 _YOUNG_S = 60.0
 
 
+class OwnFolder:
+    """A new folder of mode 0700 in ``base``; its name begins with ``prefix`` and ``label``.
+
+    Others of that prefix whose processes were killed are removed on the way: the kernel knows who
+    is alive by the lock that each holds, also of processes that we cannot see from here.
+    """
+
+    def __init__(self, base: Path, prefix: str, label: str = "") -> None:
+        for left in base.glob(f"{prefix}*"):
+            _sweep(left)
+        while True:
+            self.path = Path(tempfile.mkdtemp(prefix=f"{prefix}{label}", dir=base))
+            lock = self.path / _LOCK
+            self._lock = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            if lock.exists():
+                return
+            os.close(self._lock)  # somebody swept it before we had it
+
+    def remove(self) -> None:
+        """Remove it, with all that is in it. May be called twice."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
 @contextmanager
 def runtime_folder(most_bytes: int = _MOST_BYTES) -> Iterator[Path]:
-    """A new folder of mode 0700, gone with the context, in one of at most ``most_bytes``.
-
-    Those of processes that were killed are removed on the way: the kernel knows who is alive by
-    the lock that each holds, also of processes that we cannot see from here.
-    """
-    base = _base(most_bytes)
-    for left in base.glob(f"{_PREFIX}*"):
-        _sweep(left)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=base))
-    lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    """The path of an `OwnFolder`, gone with the context, in one of at most ``most_bytes``."""
+    folder = OwnFolder(_base(most_bytes), _PREFIX)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield folder
+        yield folder.path
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(lock)
+        folder.remove()
 
 
 def _base(most_bytes: int) -> Path:
