@@ -102,6 +102,7 @@ class Ledger:
         num_rollouts: C*E + V.
         reissued, lost: copies handed out again, and copies that ended without an answer.
         failed: attempts that failed; first_error: what the first of them said.
+        mended: rollouts that had failed for good, and were answered all the same.
         duplicates: records that told nothing new.
         audited, disagreed, unaudited: rollouts compared, those of them in which machines differ,
             and those that one machine alone has answered, however often it was tried.
@@ -130,7 +131,7 @@ class Ledger:
         self._disagreements: list[Disagreement] = []
         self._next_copy = first_copy
         self.reissued = self.lost = self.duplicates = 0
-        self.failed = 0
+        self.failed = self.mended = 0
         self.first_error = ""
         self.audited = self.disagreed = self.unaudited = 0
 
@@ -297,6 +298,7 @@ class Ledger:
     def _late_answer(self, record: RolloutRecord) -> RolloutRecord | None:
         if record.status == "ok" and record.rollout in self._failed:
             self._failed.discard(record.rollout)
+            self.mended += 1
             return record
         self.duplicates += 1
         return None

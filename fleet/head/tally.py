@@ -25,6 +25,7 @@ class LedgerCounts(NamedTuple):
     lost: int = 0
     duplicates: int = 0
     failed: int = 0
+    mended: int = 0
     audited: int = 0
     disagreed: int = 0
     unaudited: int = 0
@@ -36,6 +37,7 @@ class LedgerCounts(NamedTuple):
             self.lost + ledger.lost,
             self.duplicates + ledger.duplicates,
             self.failed + ledger.failed,
+            self.mended + ledger.mended,
             self.audited + ledger.audited,
             self.disagreed + ledger.disagreed,
             self.unaudited + ledger.unaudited,
@@ -46,7 +48,7 @@ class Tally:
     """Counts over all generations, open and closed.
 
     Attributes:
-        rollouts, env_steps: accepted.
+        rollouts, env_steps: accepted; a rollout that was mended is among them twice.
         failed: final failures among them; first_error: what the first of them said.
         refused: messages that were none, and records that nobody can have.
         stale: batches for generations that are not open.
@@ -138,10 +140,10 @@ class Tally:
             done=oldest.num_done if oldest is not None else 0,
             total=oldest.num_rollouts if oldest is not None else 0,
             open_numbers=tuple(open_numbers),
-            rollouts=self.rollouts,
+            rollouts=self.rollouts - counts.mended,
             env_steps=self.env_steps,
             rollouts_per_s=self.rate(now_s),
-            failed=self.failed,
+            failed=self.failed - counts.mended,
             first_error=harmless(self._first_error(ledgers)),
             reissued=counts.reissued,
             lost=counts.lost,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from fed_by_hand import NOISE
+from real_fleet import experiment_of
 
 from fleet.head.ledger import Ledger, Span
+from fleet.head.tally import Tally
 from search.messages import MESSAGE_VERSION, RecordBatch, RolloutRecord, Status
 
 
@@ -282,3 +285,23 @@ def test_a_rollout_that_does_not_exist_has_no_answer(rollout: int) -> None:
     for status in ("ok", "failed", "lost"):
         assert answer(ledger, span, status, rollout) is None
     assert ledger.num_unanswered == 5
+
+
+def test_a_rollout_that_was_mended_is_counted_once() -> None:
+    ledger, tally = Ledger(1, 1), Tally()
+    (span,) = ledger.plan(1, 1)
+    for attempt, status in [(0, "failed"), (1, "failed"), (1, "ok")]:
+        record = RolloutRecord(0, attempt, cast(Status, status), span.copy + attempt, error="why")
+        if (accepted := ledger.accept(batch_of(record))) is not None:
+            tally.add(accepted)
+        ledger.reissues()
+    said = tally.report(
+        experiment_of(NOISE),
+        [ledger],
+        generation=0,
+        oldest=ledger,
+        open_numbers=[0],
+        note="",
+        now_s=0.0,
+    )
+    assert (said.rollouts, said.failed) == (1, 0)
