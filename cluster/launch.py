@@ -6,10 +6,9 @@ machine. ``cluster/manage.py`` shows and ends what was launched.
 
 from __future__ import annotations
 
-import ast
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,44 +72,71 @@ def whole_address(url: str) -> str:
     return NOBODY if webhook is None else webhook.url
 
 
-def checked_words(experiment: str, words: Sequence[str]) -> Sequence[str]:
+def checked_words(
+    experiment: str, words: Sequence[str], *, has_mongo: bool = False
+) -> Sequence[str]:
     """``words`` as they stand after ``with`` on the head, settings files written out.
+
+    Args:
+        experiment: whose they are.
+        words: names, settings files and ``key=value``, which come out as in a run on this machine.
+        has_mongo: whether the head can look up runs, in MongoDB.
 
     Raises:
         ConfigError: the experiment would not take them.
     """
     if experiment == "evaluate":
-        if not words:
-            raise ConfigError(
-                "--experiment=evaluate needs --config='RUN OPTIONS', as env/evaluate.py"
-            )
+        _check_evaluation(words, has_mongo)
         return words
-    # Not at the top: they bring numpy.
+    # Not at the top: they bring numpy and Sacred.
+    from nevergrad_es.configs import DEFAULTS
     from nevergrad_es.configs import NAMED_CONFIGS as NEVERGRADS
     from search.configs import NAMED_CONFIGS as OURS
     from search.run_config import parse_config
+    from tracking.given_settings import merged
+    from tracking.sacred_import import get_config_updates
+    from training.session import settled
 
-    known = OURS if experiment == "es" else NEVERGRADS
-    checked: list[str] = []
-    values: dict[str, Any] = {}
-    for word in words:
-        name, is_given, text = word.partition("=")
-        if is_given:
-            _check_place(name, text)
-            top, dot, _ = name.partition(".")
-            values[top] = {} if dot else _value(text)
-            checked.append(word)
-        elif word in known:
-            values |= known[word].options
-            checked.append(word)
-        elif word.endswith((".yml", ".yaml", ".json")):
-            written_out = _settings_file(Path(word))
-            values |= written_out
-            checked += [f"{key}={value!r}" for key, value in written_out.items()]
-        else:
-            raise ConfigError(f"unknown config {word!r}{did_you_mean(word, known)}")
-    parse_config(values)
-    return checked
+    known, defaults = (OURS, {}) if experiment == "es" else (NEVERGRADS, DEFAULTS)
+    given = [word for word in words if "=" in word]
+    for word in given:
+        _check_place(*word.split("=", 1))
+    try:
+        updates, names = get_config_updates(words)
+    except Exception as error:  # TypeError and the like, from `a=1 a.b=2`
+        raise ConfigError(f"cannot read the settings `{' '.join(given)}`: {error}") from None
+    values: dict[str, Any] = dict(defaults)
+    files = {name: _settings_file(name, known) for name in names if name not in known}
+    for name in names:
+        values = merged(values, files[name] if name in files else known[name].options)
+    values = merged(values, updates)
+    in_files = dict.fromkeys(key for options in files.values() for key in options)
+    settled(parse_config({**values, "pool": "redis"}), lambda line: None)
+    return [
+        *(name for name in names if name in known),
+        # What else was said of them is in these already.
+        *(f"{key}={values[key]!r}" for key in in_files),
+        *(word for word in given if word.partition("=")[0].partition(".")[0] not in in_files),
+    ]
+
+
+def _check_evaluation(words: Sequence[str], has_mongo: bool) -> None:
+    from env.evaluate import main as command
+
+    try:
+        options = command.make_context("evaluate", list(words)).params
+    except click.UsageError as error:
+        raise ConfigError(f"--config: {error.format_message()}; see env/evaluate.py") from None
+    run_id = options["run_id"]
+    if (run_id is None) == (options["gait_path"] is None):
+        raise ConfigError(
+            "--experiment=evaluate needs --config='--gait=FILE OPTIONS', as env/evaluate.py"
+        )
+    if run_id is not None and not has_mongo:
+        raise ConfigError(
+            f"{run_id} is a run of this machine, which the cluster does not have: name a gait of "
+            "examples/gaits by --gait=FILE, or the MongoDB that has the run by --mongo_url"
+        )
 
 
 def _check_place(name: str, text: str) -> None:
@@ -127,27 +153,16 @@ def _check_place(name: str, text: str) -> None:
         )
 
 
-def _settings_file(path: Path) -> dict[str, Any]:
+def _settings_file(word: str, known: Collection[str]) -> dict[str, Any]:
     """It stays here, so its settings are written out."""
-    import yaml
+    from tracking.given_settings import config_file
 
-    try:
-        values = yaml.safe_load(path.read_text())  # JSON is YAML
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} cannot be read ({str(error).splitlines()[0]})") from None
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected names and values")
+    if not word.endswith((".yml", ".yaml", ".json")):
+        raise ConfigError(f"unknown config {word!r}{did_you_mean(word, known)}")
+    values = config_file(Path(word))
     for name, value in values.items():
-        _check_place(str(name), str(value))
+        _check_place(name, str(value))
     return values
-
-
-def _value(text: str) -> Any:
-    """As Sacred understands it: Python's literals, else text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

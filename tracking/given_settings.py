@@ -98,9 +98,27 @@ def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
+def config_file(path: Path) -> dict[str, Any]:
+    """The settings in a file that stands after ``with``.
+
+    Raises:
+        ConfigError: it cannot be read, or holds none.
+    """
+    try:
+        options = _READERS[path.suffix](path.read_text())
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
+    except (ValueError, yaml.YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(f"config file {path} is not well-formed: {said}") from None
+    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
+        raise ConfigError(f"config file {path} must hold settings by name, such as `lr: 0.1`")
+    return options
+
+
 def _named_config(experiment: Experiment, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     if Path(name).suffix in _READERS:
-        return _config_file(Path(name))
+        return config_file(Path(name))
     known = dict(experiment.gather_named_configs())
     if name not in known:
         raise ConfigError(
@@ -110,18 +128,6 @@ def _named_config(experiment: Experiment, name: str, settings: Mapping[str, Any]
     scope: Any = known[name]
     options: dict[str, Any] = scope(fixed={}, preset={}, fallback=settings)
     return {key: _with_lists(value) for key, value in options.items() if key != "__doc__"}
-
-
-def _config_file(path: Path) -> dict[str, Any]:
-    try:
-        options = _READERS[path.suffix](path.read_text())
-    except OSError as error:
-        raise ConfigError(f"config file {path} cannot be read: {error.strerror}") from None
-    except (ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"config file {path} is not well-formed: {error}") from None
-    if not isinstance(options, dict) or not all(isinstance(key, str) for key in options):
-        raise ConfigError(f"config file {path} must hold settings by name, such as `lr: 0.1`")
-    return options
 
 
 def _with_lists(value: Any) -> Any:

@@ -6,7 +6,7 @@ import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import click
 import msgspec
@@ -25,8 +25,14 @@ from cluster.settings import (
 )
 from errors import ConfigError
 
-CheckConfig = Callable[[str, Sequence[str]], Sequence[str]]
-"""Words after ``with``, for an experiment, as its machines can read them."""
+
+class CheckConfig(Protocol):
+    """Words after ``with``, for an experiment, as its machines can read them."""
+
+    def __call__(
+        self, experiment: str, words: Sequence[str], *, has_mongo: bool
+    ) -> Sequence[str]: ...
+
 
 Options = Mapping[str, Any]
 

@@ -6,7 +6,7 @@ import secrets
 import shlex
 import tempfile
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from cluster.settings import LaunchSettings
 from cluster.source import keep_requirements, pack_include, pack_source
 from cluster.spec import ClusterSpec
 from errors import ConfigError
+from tracking.mongo.place import OFF
 
 
 class Packed(NamedTuple):
@@ -50,7 +51,7 @@ def launch(desk: Desk, options: dict[str, Any]) -> None:
         say_what_is_left_aside(options)
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(desk, settings, Path(folder))
-        spec = make_spec(desk, settings, packed, _taken(provider))
+        spec = make_spec(desk, settings, packed, _taken(provider), names_mongo(secret))
         say(f"{spec.name}: {what_it_does(spec)}")
         tell_plan(provider.plan(spec), spec)
         if options["dry_run"]:
@@ -87,7 +88,11 @@ def pack(desk: Desk, settings: LaunchSettings, folder: Path) -> Packed:
 
 
 def make_spec(
-    desk: Desk, settings: LaunchSettings, packed: Packed, taken: Collection[str]
+    desk: Desk,
+    settings: LaunchSettings,
+    packed: Packed,
+    taken: Collection[str],
+    has_mongo: bool,
 ) -> ClusterSpec:
     """What is to be made, under a name that is not ``taken``.
 
@@ -109,7 +114,7 @@ def make_spec(
         size=settings.size,
         workers_per_machine=settings.workers_per_machine,
         experiment=settings.experiment,
-        config=tuple(desk.check_config(settings.experiment, words)),
+        config=tuple(desk.check_config(settings.experiment, words, has_mongo=has_mongo)),
         worker_command=settings.worker_command,
         source=packed.source,
         include=packed.include,
@@ -130,6 +135,11 @@ def secrets_of(desk: Desk, options: Options) -> dict[str, str]:
     mongo_url, notify = options["mongo_url"], options["notify"]
     found = {"mongo-url": desk.mongo_url(mongo_url)} if mongo_url else {}
     return found | ({"notify-url": desk.notify(notify)} if notify else {})
+
+
+def names_mongo(secret: Mapping[str, str]) -> bool:
+    """Whether the head is given a MongoDB."""
+    return secret.get("mongo-url", OFF) != OFF
 
 
 def what_it_does(spec: ClusterSpec) -> str:

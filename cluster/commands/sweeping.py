@@ -13,7 +13,14 @@ import msgspec
 
 from cluster.commands.desk import Desk, confirm, say
 from cluster.commands.interruption import second_thoughts
-from cluster.commands.launching import make_spec, pack, secrets_of, tell_plan, what_it_does
+from cluster.commands.launching import (
+    make_spec,
+    names_mongo,
+    pack,
+    secrets_of,
+    tell_plan,
+    what_it_does,
+)
 from cluster.names import new_name, numbered
 from cluster.settings import LaunchSettings
 from errors import ConfigError
@@ -56,7 +63,8 @@ def sweep(desk: Desk, over: Sequence[str], options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(desk, settings, Path(folder))
         specs = [
-            make_spec(desk, one, packed, taken) for one in _each(settings, name, combinations(over))
+            make_spec(desk, one, packed, taken, names_mongo(secret))
+            for one in _each(settings, name, combinations(over))
         ]
         plans = [provider.plan(spec) for spec in specs]
         for spec in specs:

@@ -115,6 +115,10 @@ def test_every_option_is_taken_in_both_spellings(spelling: type[str]) -> None:
         ("lander redis_url=redis://x", "redis_url= is the cluster's to say"),
         ("lander mongo_url=mongodb://x/y", "mongo_url= is the cluster's to say"),
         ("lander notify=https://x/T0KEN", "give it as --notify=URL"),
+        ("lander ray_address=auto", "ray_address=auto is for pool=ray, and this run has pool=red"),
+        ("lander ray_dashboard=True", "ray_dashboard=True is for pool=ray"),
+        ("lander tool_options.elitist=True", "is for Nevergrad's tools, not for tool=openai_es"),
+        ("lander lr=1 lr.x=2", "cannot read the settings `lr=1 lr.x=2`"),
         ("missing.yml", r"missing\.yml cannot be read"),
         ("lander 'lr=1", "no closing quotation"),
     ],
@@ -191,12 +195,49 @@ def test_a_settings_file_stays_here_and_its_settings_travel(tmp_path: Path) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("words", "come_out"),
+    [
+        (["lr=0.3", "mine.yml"], ["lr=0.3"]),
+        (["lr=0.3", "mine.yml", "lr=0.4"], ["lr=0.4"]),
+        (["mine.yml", "sphere"], ["sphere", "lr=0.1"]),
+        (["sphere", "mine.yml"], ["sphere", "lr=0.5"]),
+        (["mine.yml", "other.json", "seed=3"], ["lr=0.001", "env_options={'a': 1}", "seed=3"]),
+        (["env_options.b=2", "other.json"], ["lr=0.001", "env_options={'a': 1, 'b': 2}"]),
+        (["env_options.b=2", "mine.yml"], ["lr=0.5", "env_options.b=2"]),
+    ],
+)
+def test_what_is_said_twice_comes_out_as_in_a_run_on_this_machine(
+    tmp_path: Path, words: list[str], come_out: list[str]
+) -> None:
+    (tmp_path / "mine.yml").write_text("lr: 0.5\n")
+    (tmp_path / "other.json").write_text('{"lr": 1e-3, "env_options": {"a": 1}}')
+    assert checked_words("es", words) == come_out
+
+
 def test_nevergrads_configs_and_evaluations_are_taken_as_they_are() -> None:
     words = ["walk", "tool=TwoPointsDE", "tool_options.x=1"]
     assert checked_words("nevergrad", words) == words
-    assert checked_words("evaluate", ["12", "--episodes=5"]) == ["12", "--episodes=5"]
-    with pytest.raises(ConfigError, match="needs --config='RUN"):
-        checked_words("evaluate", [])
+    words = ["walk", "tool_options.elitist=True"]
+    assert checked_words("nevergrad", words) == words, "CMA unasked"
+    words = ["--gait=examples/gaits/walk2d.json", "--episodes=5"]
+    assert checked_words("evaluate", words) == words
+
+
+def test_an_evaluation_of_what_the_cluster_does_not_have_is_refused() -> None:
+    words = ["--episodes", "5", "12"]
+    with pytest.raises(ConfigError, match=r"12 is a run of this machine.*--gait=FILE"):
+        checked_words("evaluate", words)
+    assert checked_words("evaluate", words, has_mongo=True) == words
+    one_run = ("--experiment=evaluate", "--config=12")
+    assert "12 is a run of this machine" in refused(dry(*one_run))
+    assert "12 is a run of this machine" in refused(dry(*one_run, "--mongo_url=off"))
+    assert dry(*one_run, "--mongo_url=mongodb://host").exception is None
+    for neither in ([], ["12", "--gait=x.json"]):
+        with pytest.raises(ConfigError, match="needs --config='--gait=FILE OPTIONS'"):
+            checked_words("evaluate", neither, has_mongo=True)
+    with pytest.raises(ConfigError, match=r"No such option.*--episods"):
+        checked_words("evaluate", ["--gait=x.json", "--episods=5"])
 
 
 def test_what_stands_after_with_may_begin_with_it() -> None:
