@@ -24,7 +24,6 @@ from typing import NamedTuple
 import click
 import msgspec
 import numpy as np
-from measured_run.experiment import NOISE_SEED
 from measured_run.settings import SETTINGS, experiment_of, search_from
 
 from env.gait_file import read_gait
@@ -36,7 +35,7 @@ from fleet.server.redis_server import RedisServer
 from search.arithmetic import use_one_thread
 from search.candidates import write_candidate
 from search.messages import Generation
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, NoiseTable, open_table
 from search.open_generation import OpenGeneration
 
 HERE = Path(__file__).resolve().parent
@@ -79,7 +78,7 @@ def measure(cores: int, rounds: int, population: int, steps: int) -> tuple[list[
     """Ours and theirs, round by round; a first one warms up."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
+        noise = stack.enter_context(open_table(DEFAULT_SEED, DEFAULT_LENGTH))
         server = stack.enter_context(RedisServer())
         client = connect(server.url)
         stack.callback(client.close)

@@ -22,7 +22,6 @@ from typing import Any
 import click
 import msgspec
 import numpy as np
-from measured_run.experiment import NOISE_SEED
 from measured_run.settings import (
     SETTINGS,
     Setting,
@@ -48,7 +47,7 @@ from search.arithmetic import use_one_thread
 from search.candidates import write_candidate
 from search.evaluator import Evaluator
 from search.messages import Experiment
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, NoiseTable, open_table
 from search.protocol import Pool
 from search.run_state import RunState
 from search.seeds import rollout_seeds
@@ -101,7 +100,7 @@ def shown(case: str, rates: Mapping[str, list[float]]) -> None:
 def measured(setting: Setting, cores: int, rounds: int, seconds: float) -> dict[str, list[float]]:
     """Steps per second of each contender in each round; a short turn to warm up comes first."""
     with ExitStack() as stack:
-        noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
+        noise = stack.enter_context(open_table(DEFAULT_SEED, DEFAULT_LENGTH))
         contenders = dict(contenders_of(stack, setting, noise, cores))
         for turn in contenders.values():
             turn(0.0)

@@ -27,7 +27,6 @@ from typing import Any
 
 import click
 import numpy as np
-from measured_run.experiment import NOISE_SEED
 from measured_run.settings import (
     LR,
     SETTINGS,
@@ -50,7 +49,7 @@ from policy.actor import network_between
 from search.arithmetic import use_one_thread
 from search.journal import Journal
 from search.loop import Loop
-from search.noise import DEFAULT_LENGTH, open_table
+from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, open_table
 from search.protocol import PoolStatus
 from search.run_state import RunState
 
@@ -121,7 +120,7 @@ def measure(
         server = stack.enter_context(RedisServer())
         client = connect(server.url)
         stack.callback(client.close)
-        noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
+        noise = stack.enter_context(open_table(DEFAULT_SEED, DEFAULT_LENGTH))
         stack.enter_context(local_workers(cores, server.url, log=folder / "log"))
         pool = RedisPool(client, experiment_of(setting, noise.spec))
         stack.callback(pool.shutdown)

@@ -26,7 +26,6 @@ from typing import NamedTuple
 
 import click
 import psutil
-from measured_run.experiment import NOISE_SEED
 from measured_run.settings import SETTINGS, Setting, experiment_of, state_of
 
 from fleet import keys
@@ -35,7 +34,7 @@ from fleet.flush import flush_everything
 from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
 from fleet.server.redis_server import RedisServer
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, NoiseTable, open_table
 
 TARGET = 1.5
 IMPORTS = {
@@ -90,7 +89,7 @@ def measure(name: str, rounds: int, max_steps: int) -> tuple[list[float], list[S
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         server = stack.enter_context(RedisServer())
         client = stack.enter_context(connect(server.url))
-        noise = stack.enter_context(open_table(NOISE_SEED, DEFAULT_LENGTH))
+        noise = stack.enter_context(open_table(DEFAULT_SEED, DEFAULT_LENGTH))
         for _ in range(rounds + 1):
             bare.append(import_s(IMPORTS[name]))
             ours.append(first_record(setting, client, server.url, noise, folder / "log"))

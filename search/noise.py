@@ -33,6 +33,9 @@ from search import shared_file
 from search.arithmetic import num_threads
 from search.messages import NoiseSpec
 
+# One table for all runs, so that runs side by side share its memory; a run's own seed draws the
+# rows from it.
+DEFAULT_SEED = 20170310
 DEFAULT_LENGTH = 25_000_000
 CHUNK = 2**20
 _STREAM = int.from_bytes(b"noise", "big")

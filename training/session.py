@@ -23,7 +23,7 @@ from search.code_version import code_version
 from search.journal import Closed, Journal
 from search.loop import Loop, RunOutcome
 from search.messages import MESSAGE_VERSION, Experiment, SeedRule
-from search.noise import NoiseTable, open_table, required_length
+from search.noise import DEFAULT_SEED, NoiseTable, open_table, required_length
 from search.protocol import Pool, Recorder, Strategy
 from search.run_config import RunConfig
 from search.run_state import RunState
@@ -31,9 +31,6 @@ from search.settings import LoopSettings
 from training.beginning import Beginning, begin
 from training.strategies import UNREPEATABLE, check_search, draws_noise, make_strategy
 
-# One noise table for all runs, so that runs side by side share its memory; a run's own seed draws
-# the rows from it.
-NOISE_SEED = 20170310
 DEFAULT_VALIDATION_EPISODES = 10
 WORKERS_LOG = "workers.log"
 
@@ -123,7 +120,7 @@ class Training:
         if not draws_noise(self._config):
             return None
         length = max(self._config.noise_table_size, required_length(num_parameters))
-        return stack.enter_context(open_table(NOISE_SEED, length, self._noise_dir))
+        return stack.enter_context(open_table(DEFAULT_SEED, length, self._noise_dir))
 
     def _pool(self, uid: str, noise: NoiseTable | None) -> AbstractContextManager[Pool]:
         config = self._config

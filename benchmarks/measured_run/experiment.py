@@ -8,8 +8,6 @@ from search.arithmetic import fingerprint
 from search.code_version import code_version
 from search.messages import MESSAGE_VERSION, Experiment, GuardSpec, NoiseSpec
 
-NOISE_SEED = 20170310  # that of every run, so that a table that is there is used
-
 
 def experiment_with(run_uid: str, env: EnvSpec, policy: PolicySpec, noise: NoiseSpec) -> Experiment:
     """By what is left to choose."""

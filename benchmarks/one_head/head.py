@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from measured_run.experiment import NOISE_SEED, experiment_with
+from measured_run.experiment import experiment_with
 from numpy.typing import NDArray
 from one_head.diary import Diary, Told
 
@@ -29,7 +29,7 @@ from search.arithmetic import use_one_thread
 from search.journal import Entry, Journal, Snapshot
 from search.loop import Loop
 from search.messages import Generation, RecordBatch, SeedRule
-from search.noise import open_table, required_length
+from search.noise import DEFAULT_SEED, open_table, required_length
 from search.open_generation import OpenGeneration
 from search.run_state import RunState
 from search.settings import LoopSettings
@@ -157,7 +157,7 @@ def lead(settings: HeadSettings) -> list[Told]:
     client = connect(settings.redis_url)
     client.client_setname("head")
     size = settings.num_parameters
-    with open_table(NOISE_SEED, required_length(size)) as noise:
+    with open_table(DEFAULT_SEED, required_length(size)) as noise:
         theta0 = np.full(size, 0.1, dtype=np.float32)
         strategy = MarkedStrategy(
             theta0, noise, run_seed=1, pop_size=settings.pop_size, sigma=0.02, lr=1e-3

@@ -31,7 +31,7 @@ from search.messages import (
     digest,
     encode,
 )
-from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, NoiseTable, open_table
 from search.protocol import PoolStatus
 from search.run_state import RunState
 from search.settings import LoopSettings
@@ -51,7 +51,7 @@ PIECE_BYTES = 700
 
 @pytest.fixture(scope="module")
 def noise() -> Iterator[NoiseTable]:
-    with open_table(20170310, DEFAULT_LENGTH) as table:
+    with open_table(DEFAULT_SEED, DEFAULT_LENGTH) as table:
         yield table
 
 
