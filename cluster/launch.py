@@ -73,20 +73,20 @@ def whole_address(url: str) -> str:
 
 
 def checked_words(
-    experiment: str, words: Sequence[str], *, has_mongo: bool = False
+    experiment: str, words: Sequence[str], mongo_url: str | None = None
 ) -> Sequence[str]:
     """``words`` as they stand after ``with`` on the head, settings files written out.
 
     Args:
         experiment: whose they are.
         words: names, settings files and ``key=value``, which come out as in a run on this machine.
-        has_mongo: whether the head can look up runs, in MongoDB.
+        mongo_url: of the MongoDB that the head is given; None, and ``off``: of none.
 
     Raises:
         ConfigError: the experiment would not take them.
     """
     if experiment == "evaluate":
-        _check_evaluation(words, has_mongo)
+        _check_evaluation(words, has_mongo=mongo_url not in (None, OFF))
         return words
     # Not at the top: they bring numpy and Sacred.
     from nevergrad_es.configs import DEFAULTS
@@ -120,7 +120,7 @@ def checked_words(
     ]
 
 
-def _check_evaluation(words: Sequence[str], has_mongo: bool) -> None:
+def _check_evaluation(words: Sequence[str], *, has_mongo: bool) -> None:
     from env.evaluate import main as command
 
     try:

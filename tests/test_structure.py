@@ -22,8 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ALLOWED = {
     "policy": set(),
     "env": {"policy"},  # an episode is an environment and an actor
-    # Of a run's directory, what both write there; and how a process ends with its parent.
-    "cluster": {"tracking.cost", "tracking.run_numbers", "tracking.tags", "fleet.parent"},
+    # Of a run's directory, what both write there and whether a head is at work on it; and how a
+    # process ends with its parent.
+    "cluster": {
+        *("tracking.cost", "tracking.run_lock", "tracking.run_numbers", "tracking.tags"),
+        "fleet.parent",
+    },
     "tracking": {
         *("env.spec", "policy.spec", "policy.statistics", "search.timeline"),
         *("fleet.parent", "fleet.security.private_files"),

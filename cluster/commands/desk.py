@@ -6,7 +6,7 @@ import getpass
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import click
 import msgspec
@@ -25,14 +25,9 @@ from cluster.settings import (
 )
 from errors import ConfigError
 
-
-class CheckConfig(Protocol):
-    """Words after ``with``, for an experiment, as its machines can read them."""
-
-    def __call__(
-        self, experiment: str, words: Sequence[str], *, has_mongo: bool
-    ) -> Sequence[str]: ...
-
+CheckConfig = Callable[[str, Sequence[str], str | None], Sequence[str]]
+"""Words after ``with``, for an experiment that is given this MongoDB, if any, as its machines can
+read them."""
 
 Options = Mapping[str, Any]
 

@@ -21,7 +21,9 @@ from cluster.settings import LaunchSettings
 from cluster.source import keep_requirements, pack_include, pack_source
 from cluster.spec import ClusterSpec
 from errors import ConfigError
-from tracking.mongo.place import OFF
+
+MONGO_URL = "mongo-url"
+"""Among the secrets: of the MongoDB that keeps the runs too."""
 
 
 class Packed(NamedTuple):
@@ -51,7 +53,7 @@ def launch(desk: Desk, options: dict[str, Any]) -> None:
         say_what_is_left_aside(options)
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(desk, settings, Path(folder))
-        spec = make_spec(desk, settings, packed, _taken(provider), names_mongo(secret))
+        spec = make_spec(desk, settings, packed, _taken(provider), secret)
         say(f"{spec.name}: {what_it_does(spec)}")
         tell_plan(provider.plan(spec), spec)
         if options["dry_run"]:
@@ -92,7 +94,7 @@ def make_spec(
     settings: LaunchSettings,
     packed: Packed,
     taken: Collection[str],
-    has_mongo: bool,
+    secret: Mapping[str, str],
 ) -> ClusterSpec:
     """What is to be made, under a name that is not ``taken``.
 
@@ -114,7 +116,7 @@ def make_spec(
         size=settings.size,
         workers_per_machine=settings.workers_per_machine,
         experiment=settings.experiment,
-        config=tuple(desk.check_config(settings.experiment, words, has_mongo=has_mongo)),
+        config=tuple(desk.check_config(settings.experiment, words, secret.get(MONGO_URL))),
         worker_command=settings.worker_command,
         source=packed.source,
         include=packed.include,
@@ -133,13 +135,8 @@ def secrets_of(desk: Desk, options: Options) -> dict[str, str]:
         ConfigError: a URL that cannot be, or that everyone on this machine can read a password of.
     """
     mongo_url, notify = options["mongo_url"], options["notify"]
-    found = {"mongo-url": desk.mongo_url(mongo_url)} if mongo_url else {}
+    found = {MONGO_URL: desk.mongo_url(mongo_url)} if mongo_url else {}
     return found | ({"notify-url": desk.notify(notify)} if notify else {})
-
-
-def names_mongo(secret: Mapping[str, str]) -> bool:
-    """Whether the head is given a MongoDB."""
-    return secret.get("mongo-url", OFF) != OFF
 
 
 def what_it_does(spec: ClusterSpec) -> str:

@@ -13,14 +13,7 @@ import msgspec
 
 from cluster.commands.desk import Desk, confirm, say
 from cluster.commands.interruption import second_thoughts
-from cluster.commands.launching import (
-    make_spec,
-    names_mongo,
-    pack,
-    secrets_of,
-    tell_plan,
-    what_it_does,
-)
+from cluster.commands.launching import make_spec, pack, secrets_of, tell_plan, what_it_does
 from cluster.names import new_name, numbered
 from cluster.settings import LaunchSettings
 from errors import ConfigError
@@ -63,7 +56,7 @@ def sweep(desk: Desk, over: Sequence[str], options: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         packed = pack(desk, settings, Path(folder))
         specs = [
-            make_spec(desk, one, packed, taken, names_mongo(secret))
+            make_spec(desk, one, packed, taken, secret)
             for one in _each(settings, name, combinations(over))
         ]
         plans = [provider.plan(spec) for spec in specs]

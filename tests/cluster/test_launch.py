@@ -228,14 +228,14 @@ def test_an_evaluation_of_what_the_cluster_does_not_have_is_refused() -> None:
     words = ["--episodes", "5", "12"]
     with pytest.raises(ConfigError, match=r"12 is a run of this machine.*--gait=FILE"):
         checked_words("evaluate", words)
-    assert checked_words("evaluate", words, has_mongo=True) == words
+    assert checked_words("evaluate", words, "mongodb://host") == words
     one_run = ("--experiment=evaluate", "--config=12")
     assert "12 is a run of this machine" in refused(dry(*one_run))
     assert "12 is a run of this machine" in refused(dry(*one_run, "--mongo_url=off"))
     assert dry(*one_run, "--mongo_url=mongodb://host").exception is None
     for neither in ([], ["12", "--gait=x.json"]):
         with pytest.raises(ConfigError, match="needs --config='--gait=FILE OPTIONS'"):
-            checked_words("evaluate", neither, has_mongo=True)
+            checked_words("evaluate", neither, "mongodb://host")
     with pytest.raises(ConfigError, match=r"No such option.*--episods"):
         checked_words("evaluate", ["--gait=x.json", "--episods=5"])
 
