@@ -84,6 +84,10 @@ def _which(gait_path: Path | None, gen: int | None, best: bool) -> Which:
 
 
 def _site(pool: str, workers: int | None, redis_url: str | None, include: Path | None) -> Site:
+    if redis_url is not None and pool != "redis":
+        raise ConfigError(f"--redis_url is for --pool=redis, and this is {pool}: leave it out")
+    if workers is not None and pool == "serial":
+        raise ConfigError("--pool=serial has no workers: leave --workers out, or --pool")
     if redis_url is not None:
         refuse_password_in(redis_url)
     redis_url = redis_url or os.environ.get(URL_VARIABLE)

@@ -108,6 +108,8 @@ def test_random_actions_and_an_untrained_policy_are_scored_beside_it(runs_dir: P
         (("1", "--gen=55"), "generation 55 of run 1 was not kept; kept were 0, "),
         (("1", "--gen=0", "--best"), "one of them is meant"),
         (("--gait=x.json", "--best"), "--gait names a policy"),
+        (("1", "--pool=serial", "--workers=4"), "--pool=serial has no workers"),
+        (("1", "--pool=ray", "--redis_url=redis://x"), "--redis_url is for --pool=redis"),
         (("1", "--save=env"), "env is no file: name one to keep the gait in"),
     ],
 )
