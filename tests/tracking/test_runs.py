@@ -131,6 +131,24 @@ def test_where_chooses_by_any_setting(runs_dir: Path, condition: str, found: lis
     assert listed(runs_dir, "--where", condition) == found
 
 
+@pytest.mark.parametrize(
+    ("condition", "found"),
+    [
+        ("network=off", [2]),
+        ("network='off'", [2]),
+        ("network=o*", [2]),
+        ("network!=off", [1, 12]),
+        ("network=False", []),
+        ("normalize_observations=on", [1, 2, 12]),
+    ],
+)
+def test_a_word_that_yaml_reads_otherwise_is_compared_as_text_with_text(
+    runs_dir: Path, condition: str, found: list[int]
+) -> None:
+    change(runs_dir / "2", "config.json", network="off")
+    assert listed(runs_dir, "--where", condition) == found
+
+
 def test_conditions_add_up_and_the_order_is_any_columns(runs_dir: Path) -> None:
     assert listed(runs_dir, "--where=lr<0.2", "--where=lr>0.05") == [1]
     assert listed(runs_dir, "--sort=-best") == [1, 2, 12]

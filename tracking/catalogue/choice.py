@@ -71,11 +71,13 @@ class Condition(NamedTuple):
         name: the option's; dots lead into it, as in ``env_options.preset``.
         sign: ``=``, ``!=``, ``<``, ``<=``, ``>`` or ``>=``.
         value: as YAML has it; for text ``*`` and ``?`` stand for any letters.
+        text: as it was given, to which YAML's ``off`` is a word like others.
     """
 
     name: str
     sign: str
     value: Any
+    text: str
 
     def holds(self, config: Mapping[str, Any]) -> bool:
         """Whether a run with this ``config`` fulfils it; one without the option never does."""
@@ -84,7 +86,8 @@ class Condition(NamedTuple):
             return False
         if self.sign in _ORDERED:
             return _is_number(found) and _ORDERED[self.sign](found, self.value)
-        return _is_equal(found, self.value) == (self.sign == "=")
+        wanted = self.text if isinstance(found, str) else self.value
+        return _is_equal(found, wanted) == (self.sign == "=")
 
 
 def parse_condition(text: str) -> Condition:
@@ -106,7 +109,8 @@ def parse_condition(text: str) -> Condition:
         value = None
     if sign in _ORDERED and not _is_number(value):
         raise ConfigError(f"--where {text!r}: {sign} needs a number; {expected}")
-    return Condition(name, "=" if sign == "==" else sign, value)
+    text = value if isinstance(value, str) else given  # without the quotes
+    return Condition(name, "=" if sign == "==" else sign, value, text)
 
 
 def check_names(conditions: Iterable[Condition], known: Iterable[str]) -> None:
