@@ -48,7 +48,9 @@ def main(
 
     try:
         now_s = time.time()
-        runs = [open_run(run_id, runs_dir, find_mongo) for run_id in dict.fromkeys(run_ids)]
+        found = [open_run(run_id, runs_dir, find_mongo) for run_id in dict.fromkeys(run_ids)]
+        # A number and a uid may name the same one, which counts once.
+        runs = {run.path.resolve(): run for run in found}.values()
         accounts = [read_account(run, now_s) for run in runs]
         films = FilmStore(out, round(video_mb * _MB))
         _write(out, page_html(accounts, defaults=defaults(), films=films))

@@ -16,6 +16,7 @@ from report_runs import change_entry, few_metrics, make_run, metrics_of, times_o
 from tiny_experiment import RunOnce
 
 from tracking import timeline_log
+from tracking.catalogue.summary import ListedRun
 from tracking.report import main
 from tracking.reporting.page import MOST_DETAILED
 from tracking.reporting.palette import CSS_NAMES
@@ -105,7 +106,8 @@ def test_several_runs_are_compared_and_each_has_its_part(run_once: RunOnce, tmp_
     for seed in range(2):
         make_run(run_once, seed=seed)
     make_run(run_once, metrics=few_metrics, seed=0, lr=0.5)
-    page = page_of(tmp_path, "1", "2", "3", "2")
+    uid = ListedRun(tmp_path / "runs" / "2").summary.uid
+    page = page_of(tmp_path, "1", "2", "3", "2", uid)
     for words in (
         "3 runs of 2 configurations",
         "A: lr=0.1, 2 seeds",
