@@ -60,6 +60,8 @@ def render(
     first = programme.subjects[0]
     options = None if preset is None else _preset_options(first.gait.env, preset)
     in_window = out is None and sto is None and has_display()
+    if max_ep_length is None and not in_window:  # which can be closed
+        _check_limit(first.gait.env, include)
     has_nowhere = out is None and sto is None and not in_window
     if has_nowhere:
         out = Path(programme.file_stem + (".mp4" if has_ffmpeg() else ".gif"))
@@ -121,6 +123,14 @@ def _whiches(gens: str) -> list[Which]:
     if not whiches:
         raise ConfigError("--gens is empty: name generations, as in 0,50,best")
     return whiches
+
+
+def _check_limit(spec: EnvSpec, include: Path | None) -> None:
+    if registry.time_limit(spec, include) is None:
+        raise ConfigError(
+            f"environment {spec.name} has no time limit of its own, and its episode may never end: "
+            "name a cap by --max_ep_length"
+        )
 
 
 def _preset_options(spec: EnvSpec, preset: str) -> dict[str, Any]:

@@ -199,6 +199,7 @@ def test_an_arm_is_captioned_with_its_distance_to_the_target() -> None:
         (("3", "--best"), "no best generation"),
         (("3", "--out", "film.avi"), ".mp4 or .gif"),
         (("3", "--out", "nowhere/film.mp4"), "no folder"),
+        (("8", "--out", "film.gif"), "has no time limit of its own, and its episode may never end"),
     ],
 )
 def test_what_cannot_be_rendered_is_one_line(
@@ -209,6 +210,7 @@ def test_what_cannot_be_rendered_is_one_line(
     stored_run(tmp_path / "runs", "CartPole-v1", 10)
     stored_run(tmp_path / "runs", "CartPole-v1", 10, run_id=5, generations=())
     stored_run(tmp_path / "runs", "ALE/Pong-v5", 10, run_id=6)
+    stored_run(tmp_path / "runs", "Blackjack-v1", 10, run_id=8)
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 2
     assert done.stdout == ""
