@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from errors import ConfigError
 
@@ -14,6 +14,7 @@ ACCOUNT = "walking-es"
 CLUSTER_TAG = "walking-es:cluster"
 OWNER_TAG = "walking-es:owner"
 ROLE_TAG = "walking-es:role"
+DISK_TAG = "walking-es:disk-gb"
 NAME_TAG = "Name"
 IAM_PATH = f"/{ACCOUNT}/"
 BOUNDARY = f"{ACCOUNT}-boundary"
@@ -21,6 +22,7 @@ BOUNDARY = f"{ACCOUNT}-boundary"
 Role = Literal["head", "worker"]
 ROLES: tuple[Role, ...] = ("head", "worker")
 
+_USUAL_DISK_GB = 30
 _TAG_VALUE = re.compile(r"[A-Za-z0-9 +=._:/@-]{1,128}")
 
 
@@ -84,6 +86,12 @@ def tags_of(listed: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
         tag.get("Key", tag.get("key", "")): tag.get("Value", tag.get("value", ""))
         for tag in listed or ()
     }
+
+
+def disk_gb(instance: Mapping[str, Any]) -> int:
+    """How large a machine's disk is, as it was made."""
+    tag = tags_of(instance.get("Tags")).get(DISK_TAG, "")
+    return int(tag) if tag.isdecimal() else _USUAL_DISK_GB
 
 
 def checked_owner(owner: str) -> str:

@@ -10,6 +10,7 @@ import botocore.exceptions
 import msgspec
 
 from cluster.aws.inventory import Thing
+from cluster.aws.names import disk_gb
 from cluster.aws.prices import Prices, beside_usd_per_hour
 from cluster.aws.session import Aws, pages
 from cluster.provider import ClusterState, MachineState
@@ -20,7 +21,6 @@ from errors import ConfigError
 Kind = TypeVar("Kind")
 
 _PAID_FOR = ("pending", "running")
-_VOLUME_GB = 30  # the default: a disk is a hundredth of a machine's price
 
 
 def name_in(key: str) -> str:
@@ -99,7 +99,7 @@ def _machine(thing: Thing, prices: Prices) -> MachineState:
     zone = str(found.get("Placement", {}).get("AvailabilityZone", ""))
     usd = 0.0
     if thing.state in _PAID_FOR:
-        usd = prices.at(found["InstanceType"], is_spot, zone) + beside_usd_per_hour(_VOLUME_GB)
+        usd = prices.at(found["InstanceType"], is_spot, zone) + beside_usd_per_hour(disk_gb(found))
     return MachineState(
         name=thing.id,
         role=thing.role,

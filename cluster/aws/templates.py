@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from cluster.aws.image import Image
-from cluster.aws.names import Names, Role, tag_list
+from cluster.aws.names import DISK_TAG, Names, Role, tag_list
 from cluster.aws.network import REDIS_PORT
 from cluster.aws.settings import AwsSettings
 from cluster.aws.user_data import bake_user_data, encoded, user_data
@@ -69,7 +69,7 @@ def template_data(
     script = (bake_user_data if bakes else user_data)(
         machine_settings(spec, role, ground.bucket, region), ground.boot, spec.ends_s
     )
-    tags = tag_list(names.tags(role))
+    tags = tag_list(names.tags(role) | {DISK_TAG: str(settings.volume_gb)})
     disk = {
         "VolumeSize": settings.volume_gb,
         "VolumeType": "gp3",

@@ -14,7 +14,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 from cluster.aws.inventory import instances
-from cluster.aws.names import Names
+from cluster.aws.names import Names, disk_gb
 from cluster.aws.prices import Prices, beside_usd_per_hour
 from cluster.aws.s3_store import S3Store
 from cluster.aws.session import Aws, Client, code_of, plainly
@@ -22,7 +22,6 @@ from cluster.machine.cost_meter import CostMeter, Paid
 from cluster.machine.instance_metadata import ENDPOINT, InstanceMetadata
 from cluster.machine.platform import MachineSettings, Notice
 
-_VOLUME_GB = 30
 _PRICES_HOLD_S = 3600.0
 _RUNTIME = "/run/walking-es"
 _RUNTIME_VARIABLE = "RUNTIME_DIRECTORY"  # systemd's
@@ -166,7 +165,7 @@ class AwsPlatform:
                 is_spot = found.get("InstanceLifecycle") == "spot"
                 usd = self._prices.at(found["InstanceType"], is_spot, zone)
                 since_s = found["LaunchTime"].timestamp()
-                yield Paid(since_s, usd + beside_usd_per_hour(_VOLUME_GB))
+                yield Paid(since_s, usd + beside_usd_per_hour(disk_gb(found)))
 
 
 def aws_platform(settings: MachineSettings) -> AwsPlatform:

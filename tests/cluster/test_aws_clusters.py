@@ -178,6 +178,13 @@ def test_a_lost_head_is_replaced_from_the_same_template(account: Account) -> Non
     assert (state.machines[0].name, state.machines[0].role) == (new, "head")
 
 
+def test_a_machine_costs_what_its_disk_costs(account: Account) -> None:
+    large = msgspec.structs.replace(account.settings, volume_gb=1000)
+    account.launch(account.provider_with(settings=large))
+    (head, *_) = account.provider.cluster("oak", "ada").machines
+    assert head.usd_per_hour == pytest.approx(0.1008 * 1.3 + 1000 * 0.08 / 730 + 0.005)
+
+
 def test_a_cluster_tells_how_it_stands_and_what_it_costs(account: Account) -> None:
     spec = account.launch()
     store = account.provider.store(spec.key)
