@@ -13,7 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from env import box2d_shapes
+from env import box2d_shapes, box2d_worlds
 from env.musculoskeletal.kernels import pinned_kernels
 from env.spec import EnvSpec
 from env.wrappers import FrameSkip, History
@@ -315,6 +315,7 @@ def _build(
             warnings.simplefilter("ignore")
             env: gym.Env[Any, Any] = gym.make(declared, disable_env_checker=True, **options)
             box2d_shapes.mend(env)
+            box2d_worlds.renew(env)
             if entry_point.startswith(_OPENSIM) and any(map(options.get, _OF_THE_USERS_OWN)):
                 env.get_wrapper_attr("rehearse")()
             return env

@@ -72,8 +72,9 @@ def _box_decoder(space: spaces.Box, within_one: bool) -> ToAction:
 
     if len(space.shape) == 1 and space.dtype == np.float32:
         return decode
-    shape, dtype = space.shape, space.dtype
-    return lambda outputs: decode(outputs).astype(dtype).reshape(shape)
+    # Bounds of another type may lie a hair within what they are as float32.
+    shape, dtype, lowest, highest = space.shape, space.dtype, space.low, space.high
+    return lambda outputs: np.clip(decode(outputs).astype(dtype).reshape(shape), lowest, highest)
 
 
 def _multi_discrete_decoder(space: spaces.MultiDiscrete) -> ToAction:

@@ -79,12 +79,17 @@ def build_actor(
         from policy.reflex import ReflexActor  # OpenSim's controller, only where asked for
 
         return ReflexActor(observation_space, action_space, spec.options)
-    if network == "random":
-        return RandomActor(observation_space, action_space)
     if "." in network:
         from policy.user_module import UserModuleActor  # torch, only where asked for
 
         return UserModuleActor(spec, observation_space, action_space, include, notice)
+    if spec.options:
+        raise ConfigError(
+            f"network_options={dict(spec.options)}: network={network} has none, only reflex and "
+            "networks of your own do; leave it out (sizes are hidden_sizes)"
+        )
+    if network == "random":
+        return RandomActor(observation_space, action_space)
     if network == "symmetric":
         from policy.symmetric import SymmetricActor  # which builds on what is here
 

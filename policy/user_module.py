@@ -3,7 +3,9 @@
 The class is called with the length of an observation, the number of outputs that the action space
 needs, and the keyword arguments of ``network_options``. Its ``forward`` takes one float32 vector
 and returns the outputs; ``reset()``, if there is one, is called before each episode. theta is its
-parameters (those with ``requires_grad``), flattened in the order of ``parameters()``.
+parameters (those with ``requires_grad``), flattened in the order of ``parameters()``. What else the
+constructor draws from torch's generator, frozen parameters and buffers, is the same in every
+process and in every run.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from policy.included import import_included, one_line
 from policy.observations import observation_encoder
 from policy.spec import PolicySpec
 from policy.statistics import ObservationStatistics
+
+_FROZEN_SEED = 0
 
 
 class UserModuleActor:
@@ -45,7 +49,11 @@ class UserModuleActor:
         torch.set_num_threads(1)
         self.observation_size, self._plain_encode = observation_encoder(observation_space)
         self._num_outputs, self._to_action = action_decoder(action_space, within_one=False)
-        self._module = _build(spec, self.observation_size, self._num_outputs, include)
+        # What is not in theta is drawn too: frozen parameters and buffers are to be the same
+        # wherever the policy is built.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_FROZEN_SEED)
+            self._module = _build(spec, self.observation_size, self._num_outputs, include)
         self._name = spec.network
         self.num_parameters = len(_flat_parameters(self._module))
         self._normalizes = spec.normalize_observations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ class Evaluator:
         )
 
     def close(self) -> None:
-        """Let go of the environment."""
-        self._env.close()
+        """Let go of the environment, whatever it makes of that."""
+        with suppress(Exception):
+            self._env.close()
 
     def _load(self, generation: Generation, candidate: int) -> None:
         if self._loaded is not None:
@@ -125,10 +127,8 @@ class Evaluator:
     def _replace_env(self) -> None:
         # An environment that has raised may be half-way through a step; a new one owes nothing to
         # what ran before, which is what makes rollouts equal wherever they run.
-        try:
-            self._env.close()
-        finally:
-            self._env = self._make_env()
+        self.close()
+        self._env = self._make_env()
 
 
 def one_line(error: BaseException) -> str:

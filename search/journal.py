@@ -140,17 +140,22 @@ class Journal:
     def __init__(self, folder: Path, notice: Callable[[str], None] = lambda line: None) -> None:
         self.folder = folder
         self._notice = notice
+        self._lock = self._file = -1
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
             self._take_lock()
             self._file = os.open(folder / "log", os.O_RDWR | os.O_CREAT, 0o600)
+            self.offset = self._recover()
         except OSError as error:
+            self._let_go()
             raise RunError(
                 f"run directory {folder.parent} is not writable ({error.strerror}); "
                 "choose another with runs_dir=FOLDER"
             ) from None
-        self.offset = self._recover()
+        except BaseException:
+            self._let_go()
+            raise
 
     def append(self, *entries: Entry) -> None:
         """Add ``entries`` to the log, in one write; durable after the next `sync`."""
@@ -192,6 +197,7 @@ class Journal:
             aside.rename(path)
             _sync_folder(self.folder)
         except OSError as error:
+            aside.unlink(missing_ok=True)
             raise ResourceExhausted(
                 f"cannot write a snapshot in {self.folder} ({error.strerror}): "
                 "free some space, then resume the run"
@@ -225,9 +231,13 @@ class Journal:
         """Make everything durable and let another head have the run. May be called twice."""
         if self._file >= 0:
             self.sync()
-            os.close(self._file)
-            os.close(self._lock)
-            self._file = -1
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for number in (self._file, self._lock):
+            if number >= 0:
+                os.close(number)
+        self._file = self._lock = -1
 
     def __enter__(self) -> Journal:
         return self
@@ -250,7 +260,6 @@ class Journal:
                 if time.monotonic() >= until_s:
                     break
             time.sleep(_GLANCE_S / 50)
-        os.close(self._lock)
         raise RunLocked(
             f"another head is at work on {self.folder.parent}; stop it first, or start a run "
             "of your own from it with load_from=<run id>"

@@ -280,7 +280,7 @@ class OpenSimEnv(gymnasium.Env[NDArray[np.float64], NDArray[np.floating]]):
 
 def check_difficulty(difficulty: int, known: range, env_name: str) -> int:
     """``difficulty``, if it is one of ``known``; a `ConfigError` otherwise."""
-    if isinstance(difficulty, bool) or difficulty not in known:
+    if type(difficulty) is not int or difficulty not in known:
         raise ConfigError(
             f"difficulty={difficulty!r} of {env_name}: expected {known.start} to {known.stop - 1}"
         )

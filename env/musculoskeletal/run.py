@@ -22,6 +22,7 @@ from env.musculoskeletal.runner import (
     original_mirror,
     runners_walk_mirror,
 )
+from env.musculoskeletal.state import LEGS, MUSCLES
 from env.musculoskeletal.velocity_field import FIELD_SIZE
 from env.musculoskeletal.walk import OBSERVATION_SIZE as WALK_SIZE
 from errors import ConfigError, did_you_mean
@@ -35,6 +36,9 @@ OBSERVATIONS = {
     "walk": (WALK_SIZE, runners_walk_mirror),
 }
 NO_OBSTACLE = Obstacle(100.0, 0.0, 0.0)
+
+_NINE_MUSCLES = ("HAM", "BFSH", "GLU", "HFL", "RF", "VAS", "GAS", "SOL", "TA")
+"""Of a leg of the 2017 model, in its order; see `env.musculoskeletal.state.MUSCLES`."""
 
 _PSOAS = ("iliopsoas_l", "iliopsoas_r")
 
@@ -144,6 +148,17 @@ class Run(OpenSimEnv):
         self._last_x = 0.0
         self.obstacles: list[Obstacle] = []
         self.strengths = (1.0, 1.0)
+
+    def _action_order(self) -> NDArray[np.intp]:
+        """That of the 2017 model, or of the walk-around models, for models of the same muscles in
+        whatever order; any other model's own.
+        """
+        names = [str(muscle.getName()) for muscle in self.model.muscles]
+        for muscles in (_NINE_MUSCLES, MUSCLES):
+            known = [f"{MUSCLES[muscle]}_{side}" for side in LEGS for muscle in muscles]
+            if set(known) == set(names):
+                return np.array([known.index(name) for name in names])
+        return super()._action_order()
 
     @property
     def distance_m(self) -> float:

@@ -23,6 +23,7 @@ from env.musculoskeletal.obstacles import (
     next_obstacle,
 )
 from env.musculoskeletal.run import Run
+from env.musculoskeletal.state import LEGS, MUSCLES
 from errors import ConfigError
 from policy.mirror import MirroredBox
 from policy.reflex import ReflexActor
@@ -152,6 +153,21 @@ def test_each_action_drives_the_muscle_of_its_name() -> None:
     controls = env.model.model.getControls(env.model.state)
     held = {str(muscle.getName()): controls.get(i) for i, muscle in enumerate(env.model.muscles)}
     assert [held[name] for name in places] == pytest.approx(np.linspace(0.1, 0.9, 18))
+
+
+def test_so_it_does_in_a_model_that_has_them_in_another_order() -> None:
+    """The reflexes know the walk-around models' muscles by their order."""
+    env = Run(
+        preset="fast",
+        model=str(osim_rl_folder() / "models" / "gait14dof22musc_planar_20170320.osim"),
+        observation="walk",
+    )
+    env.reset()
+    places = [f"{name}_{side}" for side in LEGS for name in MUSCLES.values()]
+    env.step(np.linspace(0.1, 0.9, 22))
+    controls = env.model.model.getControls(env.model.state)
+    held = {str(muscle.getName()): controls.get(i) for i, muscle in enumerate(env.model.muscles)}
+    assert [held[name] for name in places] == pytest.approx(np.linspace(0.1, 0.9, 22))
 
 
 @pytest.mark.parametrize("observation", ["original", "walk"])

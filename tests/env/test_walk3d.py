@@ -112,7 +112,7 @@ def test_it_is_made_by_its_id_and_can_fall_sideways() -> None:
     assert set(info["reward_terms"]) == {"alive", "footstep", "velocity", "effort", "target"}
 
 
-@pytest.mark.parametrize("difficulty", [-1, 4, 1.5, "hard", None, True])
+@pytest.mark.parametrize("difficulty", [-1, 4, 1.5, 3.0, "hard", None, True])
 def test_an_unknown_difficulty_is_one_line(difficulty: object) -> None:
     with pytest.raises(ConfigError, match="of OpenSimWalk3D-v0: expected 0 to 3") as caught:
         make(EnvSpec("OpenSimWalk3D-v0", {"difficulty": difficulty}))  # type: ignore[dict-item]

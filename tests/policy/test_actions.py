@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.spaces import Box
 
+from errors import ConfigError
 from policy.actor import build_actor
 from policy.parameters import initial_theta
 from policy.spec import PolicySpec
@@ -24,6 +25,21 @@ def excitations(activation: str) -> np.ndarray:
     assert actions.dtype == np.float32
     assert all(EXCITATIONS.contains(action) for action in actions)
     return actions
+
+
+def test_actions_of_another_type_lie_within_its_bounds():
+    space = Box(-0.1, 0.1, (1,), np.float64)
+    actor = build_actor(PolicySpec("linear"), ONE, space)
+    for weight in (-100, 100):
+        actor.load(np.array([weight, 0], np.float32), None)
+        actor.reset(np.random.default_rng(0))
+        assert space.contains(actor.act(np.array([1.0])))
+
+
+@pytest.mark.parametrize("network", ["linear", "feed_forward", "lstm", "random", "symmetric"])
+def test_options_that_a_network_does_not_have_are_refused(network):
+    with pytest.raises(ConfigError, match=r"network_options=.*width.*leave it out"):
+        build_actor(PolicySpec(network, options={"width": 9}), ONE, EXCITATIONS)
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,17 @@ class WrongSize(nn.Module):
 class Fixed(nn.Module):
     def __init__(self, size_in, size_out):
         super().__init__()
+class HalfFrozen(nn.Module):
+    def __init__(self, size_in, size_out):
+        super().__init__()
+        self.frozen = nn.Linear(size_in, 8)
+        self.frozen.requires_grad_(False)
+        self.register_buffer("shift", torch.randn(8))
+        self.last = nn.Linear(8, size_out)
+
+    def forward(self, x):
+        return self.last(torch.tanh(self.frozen(x) + self.shift))
+
 
 not_a_module = 5
 """
@@ -107,6 +118,21 @@ def test_the_initial_theta_of_a_module_follows_from_the_seed(include):
     first, again, other = (initial_theta(spec, BOX, BOX, s, include) for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_what_a_module_draws_beside_theta_is_the_same_wherever_it_is_built(include):
+    import torch
+
+    def actions():
+        actor = build("my_policies.HalfFrozen", include)
+        actor.load(np.full(actor.num_parameters, 0.3, np.float32), None)
+        actor.reset(np.random.default_rng(0))
+        return actor.act(np.array([0.1, -0.2, 0.3], np.float32))
+
+    torch.manual_seed(1)
+    first = actions()
+    torch.manual_seed(2)
+    np.testing.assert_array_equal(actions(), first)
 
 
 def test_a_module_with_memory_is_reset_before_each_episode(include):

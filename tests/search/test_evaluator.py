@@ -34,6 +34,11 @@ class Frail(gymnasium.Env):
 
     def __init__(self):
         Frail.made += 1
+        self.is_broken = False
+
+    def close(self):
+        if self.is_broken:
+            raise BrokenPipeError("the simulator has gone")
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
@@ -41,6 +46,7 @@ class Frail(gymnasium.Env):
 
     def step(self, action):
         if self.np_random.random() < 0.5:
+            self.is_broken = True
             raise ValueError("the knee is inside out")
         return np.zeros(2), float(action[0]), True, False, {}
 

@@ -106,6 +106,13 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path)
 
 
+def test_one_that_cannot_be_opened_keeps_nothing_locked(tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"no journal, but long enough to be one")
+    for _ in range(2):
+        with pytest.raises(JournalDamaged):
+            Journal(tmp_path)
+
+
 def test_a_second_head_is_refused_until_the_first_lets_go(tmp_path: Path) -> None:
     with Journal(tmp_path), pytest.raises(RunLocked, match="another head"):
         Journal(tmp_path)
