@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -127,7 +127,8 @@ def measure(
         state = state_of(setting, noise)
         turns = Turns(state, rivals, rounds, seconds, cores)
         journal = stack.enter_context(Journal(folder / "journal"))
-        Loop(state, pool, journal, turns, stop_requested=lambda: turns.are_over).run()
+        with suppress(MeasuredError):
+            Loop(state, pool, journal, turns).run()
     return turns.rates
 
 
@@ -154,6 +155,10 @@ def command_of_evotorch(python: str, setting: Setting, cores: int, folder: Path)
         "lr": LR,
     }
     return evotorch_command(python, "evotorch_rollouts.py", task)
+
+
+class MeasuredError(Exception):
+    """There have been enough rounds: this ends the run."""
 
 
 class Turns:
@@ -200,7 +205,8 @@ class Turns:
         self._started_s = time.perf_counter()
 
     def times(self, times: object) -> None:
-        """Nothing to keep."""
+        if self.are_over:
+            raise MeasuredError
 
     def checkpoint(self, number: int, arrays: Any, *, is_best: bool, is_last: bool) -> None:
         pass

@@ -1,6 +1,7 @@
 """What the head makes of its actors' words when they come in an order that is hard to bring about.
 
-Handles here are Ray's in name only: a test says what is heard of them, and when.
+Handles here are Ray's in name only: a test says what is heard of them, and when. Ray reads the
+environment when it is imported, so that nothing here imports it before the session's own Ray has.
 """
 
 from __future__ import annotations
@@ -11,11 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from ray.exceptions import RayActorError
 
 from errors import EsError, ResourceExhausted
-from fleet.actors import crew as crew_module
-from fleet.actors.crew import Actor, Crew
 from fleet.actors.wire import Place, packed
 from fleet.evaluation.channel import Kind, refusal
 from search.messages import MESSAGE_VERSION, Task
@@ -62,9 +60,13 @@ class Scene:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, workers: Any) -> None:
         self.now_s, self.processors, self.free = 0.0, 2.0, 2.0
         self.handles: list[Handle] = []
-        monkeypatch.setattr(crew_module.ray, "kill", lambda handle: None)
-        monkeypatch.setattr(crew_module.ray, "cluster_resources", lambda: {"CPU": self.processors})
-        monkeypatch.setattr(crew_module.ray, "available_resources", lambda: {"CPU": self.free})
+        import ray
+
+        from fleet.actors.crew import Crew
+
+        monkeypatch.setattr(ray, "kill", lambda handle: None)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": self.processors})
+        monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": self.free})
         self.crew = Crew(
             b"",
             workers=workers,
@@ -74,7 +76,7 @@ class Scene:
             notice=lambda line: None,
             clock=lambda: self.now_s,
         )
-        self.crew._class = self
+        self.crew._class = self  # whose `remote` makes handles
 
     def remote(self) -> Handle:
         """In place of Ray's actor class."""
@@ -93,7 +95,7 @@ class Scene:
         self.crew.answers(0)
         self.free = 0.0
 
-    def give(self, number: int) -> Actor:
+    def give(self, number: int) -> Any:
         actor = self.crew.free(2)
         assert actor is not None
         self.crew.give(actor, _task(number), None)
@@ -108,7 +110,7 @@ SceneOf = Callable[[Any], Scene]
 
 
 @pytest.fixture
-def scene_of(monkeypatch: pytest.MonkeyPatch) -> SceneOf:
+def scene_of(monkeypatch: pytest.MonkeyPatch, local_ray: None) -> SceneOf:
     return lambda workers: Scene(monkeypatch, workers)
 
 
@@ -133,6 +135,8 @@ def test_a_refusal_that_is_over_does_not_end_a_run_whose_nodes_leave(scene_of: S
     scene.free = 1.0
     scene.hire()
     assert scene.crew.num_ready == 2
+    from ray.exceptions import RayActorError
+
     scene.processors = 0.0
     for actor in [scene.give(2), scene.give(3)]:
         next(f for n, f in actor.handle.calls if n == "evaluate" and not f.done()).set_exception(
