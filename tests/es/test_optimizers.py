@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import torch
 
 from errors import ConfigError
 from es.optimizers import OPTIMIZERS, OptimizerSettings, ThetaOptimizer
@@ -15,14 +14,6 @@ from es.optimizers import OPTIMIZERS, OptimizerSettings, ThetaOptimizer
 SETTINGS = OptimizerSettings(lr=0.1, l2coeff=0.01)
 GRADIENT = np.array([1.0, -2.0, 0.5], dtype=np.float32)
 ZEROS = np.zeros(3, dtype=np.float32)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def gradients(count: int) -> Iterator[np.ndarray]:
