@@ -52,6 +52,7 @@ lint: $(READY) ## Style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(PY) -m mypy benchmarks
 
 doctor: ## Say what works on this machine and what to do about the rest
 	@if [ -x $(PY) ]; then exec $(PY) doctor.py; else exec python3 doctor.py; fi

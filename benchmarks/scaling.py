@@ -149,11 +149,12 @@ def filled(page: str, costs: Costs) -> str:
     """
     for name, lines in TABLES.items():
         begin, end = f"<!-- {name} -->\n", "<!-- end -->"
-        pattern = re.compile(f"({re.escape(begin)}).*?({re.escape(end)})", re.DOTALL)
+        pattern = re.compile(f"{re.escape(begin)}(.*?){re.escape(end)}", re.DOTALL)
+        places = list(pattern.finditer(page))
+        if len(places) != 1:
+            raise SystemExit(f"{PAGE.name} has {len(places)} places for the table {name}")
         text = "\n".join(["", *lines(costs), "", ""])
-        page, count = pattern.subn(lambda found, text=text: found[1] + text + found[2], page)
-        if count != 1:
-            raise SystemExit(f"{PAGE.name} has {count} places for the table {name}")
+        page = page[: places[0].start(1)] + text + page[places[0].end(1) :]
     return page
 
 

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,7 @@ from fleet.flush import flush_everything
 from fleet.head.redis_pool import RedisPool
 from fleet.provision import local_workers, num_cores
 from fleet.server.redis_server import RedisServer
+from search.messages import RecordBatch
 from search.noise import DEFAULT_LENGTH, DEFAULT_SEED, NoiseTable, open_table
 
 TARGET = 1.5
@@ -117,9 +118,9 @@ def first_record(setting: Setting, client: Client, url: str, noise: NoiseTable, 
             watched = psutil.Process(process.pid)
             born_s = _when(lambda: bool(watched.children()), log)
             joined_s = _when(lambda: client.zcard(keys.crew(experiment.run_uid)) > 0, log)
-            batches = []
+            batches: Sequence[RecordBatch] = []
             while not batches:
-                batches = list(pool.results(0.05))
+                batches = pool.results(0.05)
                 _check(time.perf_counter() - started_s, log)
             done_s = time.perf_counter()
     finally:

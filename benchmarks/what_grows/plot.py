@@ -74,7 +74,7 @@ def _bytes(axes: Any, heads: Sequence[Head], along: Callable[[Head], int], label
         axes.set_axis_off()
         return
     numbers = [along(one) for one in heads]
-    ways = {
+    ways: dict[str, tuple[Sequence[float], str]] = {
         "head to Redis": ([one.traffic.from_head for one in heads], "#4e79a7"),
         "Redis to workers, each": (
             [one.traffic.to_others / one.num_workers for one in heads],

@@ -53,7 +53,7 @@ def run_of(num_workers: int, generations: int) -> tuple[float, str]:
             "mongo_url=off",
             "notify=off",
         ]
-        command = [sys.executable, _COMMAND, "with", "lander", *options]
+        command: list[str | Path] = [sys.executable, _COMMAND, "with", "lander", *options]
         ended = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if ended.returncode:
             raise SystemExit(f"a run of {num_workers} workers failed: {ended.stderr[-500:]}")
