@@ -1,4 +1,4 @@
-"""Every benchmark, one after the other: ``make bench``, or ``python -m benchmarks``.
+"""Every benchmark of speed, one after the other: ``make bench``, or ``python -m benchmarks``.
 
 Each is a command of its own, which is printed before what it prints. ``--only rollouts,update``
 runs those alone, ``--list`` says what there is and how long it takes on two cores that have
@@ -44,7 +44,7 @@ BENCHMARKS = (
     Benchmark("benchmarks/noise_table.py", 0.5),
     Benchmark("benchmarks/start.py", 2),
     Benchmark("benchmarks/actor.py", 2),
-    Benchmark("benchmarks/growth.py", 10),
+    Benchmark("benchmarks/growth.py all", 12),
     Benchmark("benchmarks/pictures.py", 2),
     Benchmark("benchmarks/fleet_scale.py all", 35),
     Benchmark("benchmarks/learning.py race --evotorch={evotorch}", 15),
@@ -61,7 +61,7 @@ BENCHMARKS = (
     help="A Python that has benchmarks/rivals/requirements-evotorch.txt (make bench builds one).",
 )
 def main(only: str | None, listing: bool, evotorch: Path) -> None:
-    """Run every benchmark, and print what each one measures."""
+    """Run every benchmark of speed, and print what each one measures."""
     names = [benchmark.name for benchmark in BENCHMARKS]
     wanted = only.split(",") if only else names
     if unknown := sorted(set(wanted) - set(names)):

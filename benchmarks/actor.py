@@ -18,6 +18,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import click
 import gymnasium as gym
 import numpy as np
 from gymnasium import spaces
@@ -37,6 +38,7 @@ WALKER_SIZE = 339
 EPISODES = {"LunarLanderContinuous-v3": 40, "HalfCheetah-v5": 8}
 
 
+@click.command()
 def main() -> None:
     """Print a line for each environment and policy."""
     print(f"{'environment':26}{'policy':14}{'bare/s':>10}{'ours/s':>10}{'ratio':>8}")

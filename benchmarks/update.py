@@ -7,11 +7,11 @@ rows into a matrix, multiply by the weights. Medians over the rounds; one thread
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable
 from statistics import median
 
+import click
 import numpy as np
 
 from es.gradient import estimate_gradient
@@ -19,18 +19,15 @@ from search.arithmetic import use_one_thread
 from search.noise import NoiseTable, open_table, required_length
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dim", type=int, default=166_000, help="parameters D")
-    parser.add_argument("--pairs", type=int, default=1_000, help="mirrored pairs N")
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="timings of each, of which the median"
-    )
-    arguments = parser.parse_args()
+@click.command()
+@click.option("--dim", default=166_000, show_default=True, help="Parameters D.")
+@click.option("--pairs", default=1_000, show_default=True, help="Mirrored pairs N.")
+@click.option("--rounds", default=5, show_default=True, help="Of which the medians are.")
+def main(dim: int, pairs: int, rounds: int) -> None:
+    """How fast the update reads the noise."""
     use_one_thread()
-    with open_table(0, required_length(arguments.dim)) as noise:
-        measure(noise, arguments.dim, arguments.pairs, arguments.rounds)
+    with open_table(0, required_length(dim)) as noise:
+        measure(noise, dim, pairs, rounds)
 
 
 def measure(noise: NoiseTable, size: int, pairs: int, rounds: int) -> None:

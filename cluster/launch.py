@@ -178,7 +178,7 @@ def launch_command(**options: Any) -> None:
     Says what would be made and what that costs, and asks. Ctrl-C, or an error half-way, removes
     what was made. All ends itself with the run, after --max_hours, or when --budget_usd is spent.
 
-    Every option may also be in cluster.toml or in a variable: WALKING_ES_SIZE=5.
+    Settings may also be in cluster.toml or in variables, as in WALKING_ES_SIZE=5: docs/cluster.md.
     """
     launch(make_desk(), options)
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
@@ -129,8 +129,7 @@ def merged(
     """
     hints = get_type_hints(kind)
     in_file = chosen.common if table is None else chosen.tables.get(table, {})
-    for name in in_file:
-        _check_name(name, hints, chosen.path, table)
+    check_names(kind, chosen, table)
     values: dict[str, Any] = {}
     for name, hint in hints.items():
         variable = PREFIX + name.upper()
@@ -159,18 +158,25 @@ def check_variables(environment: Mapping[str, str], *kinds: type[msgspec.Struct]
             raise ConfigError(f"unknown variable {name}{did_you_mean(name, known)}; unset it")
 
 
-def _check_name(
-    name: str, known: Mapping[str, object], path: Path | None, table: str | None
-) -> None:
-    if name in known:
-        return
+def check_names(kind: type[msgspec.Struct], chosen: Chosen, table: str | None) -> None:
+    """Refuse settings of the file, or of one of its tables, that ``kind`` does not have.
+
+    Raises:
+        ConfigError: there is one, or a secret.
+    """
+    for name in chosen.common if table is None else chosen.tables.get(table, {}):
+        if name not in kind.__struct_fields__:
+            raise _unknown(name, kind.__struct_fields__, chosen.path, table)
+
+
+def _unknown(name: str, known: Sequence[str], path: Path | None, table: str | None) -> ConfigError:
     if _SECRET.search(name.lower()):
-        raise ConfigError(
+        return ConfigError(
             f"{path}: {name} is a secret, which no settings file should hold: remove it there, and "
             "give mongo_url as WALKING_ES_MONGO_URL or by --mongo_url"
         )
     place = f" of table [{table}]" if table else ""
-    raise ConfigError(f"{path}: unknown setting {name!r}{place}{did_you_mean(name, known)}")
+    return ConfigError(f"{path}: unknown setting {name!r}{place}{did_you_mean(name, known)}")
 
 
 def _converted(hint: Any, value: Any, place: str, *, is_text: bool = False) -> Any:

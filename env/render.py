@@ -2,7 +2,7 @@
 
 Environment, policy, parameters and observation statistics come from the run itself, also while it
 is still training. A window where there is a display and no file is named, a video otherwise.
-Several generations are seen side by side: ``--gens 0,50,best``.
+Several generations are seen side by side: ``--gens 0,best,last``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from errors import EsError, in_options
 @click.option("--gait", "gait_path", type=click.Path(path_type=Path), help="A gait file instead.")
 @click.option("--gen", type=int, help="Generation of the checkpoint; the newest by default.")
 @click.option("--best", is_flag=True, help="The generation with the best fitness/current.")
-@click.option("--gens", help="Several side by side: 0,50,best,last.")
+@click.option("--gens", help="Several that were kept, side by side: 0,best,last.")
 @click.option("--num_episodes", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--max_ep_length", type=click.IntRange(1), help="Cap of an episode in steps.")
 @click.option("--seed", type=click.IntRange(0), help="Of the first episode; the run's by default.")

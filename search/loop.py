@@ -35,6 +35,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
 
     Attributes:
         reason: in words.
+        ended_by: the option that ended it; by a greater one it would have gone on.
         totals: the run's.
         theta: ``(D,)`` float32, what the run ends with: the last, or what validated best.
         final_fitness_v: fitness of theta on the final-test seeds.
@@ -42,6 +43,7 @@ class RunOutcome(msgspec.Struct, frozen=True):
     """
 
     reason: str
+    ended_by: str
     totals: Totals
     theta: NDArray[np.float32]
     final_fitness_v: NDArray[np.float64]
@@ -93,7 +95,7 @@ class Loop:
         self._write_snapshot()
         for opened in state.open:
             self._publish(opened)
-        while not (reason := self._end()):
+        while not (end := self._end()):
             for opened in state.ask_due():
                 state.note_offset(opened, self._journal.offset)
                 self._journal.append(Opened(opened.generation.number, opened.digest))
@@ -102,20 +104,21 @@ class Loop:
         for opened in state.open:
             self._pool.close(opened.generation.number)
         self._write_snapshot()
-        return self._final_test(reason)
+        return self._final_test(*end)
 
-    def _end(self) -> str:
+    def _end(self) -> tuple[str, str] | None:
+        """Why the run is at its end, and the option that says so; None where it is not."""
         settings, totals = self._settings, self._state.totals
         target, current = settings.target_fitness, totals.current
         if target is not None and current is not None and current >= target:
-            return f"target fitness {target:g} reached"
+            return f"target fitness {target:g} reached", "target_fitness"
         if settings.max_wall_s is not None and totals.wall_s >= settings.max_wall_s:
-            return f"{settings.max_wall_s:g} s used"
+            return f"{settings.max_wall_s:g} s used", "max_wall_s"
         if settings.max_env_steps is not None and totals.env_steps >= settings.max_env_steps:
-            return f"{settings.max_env_steps} simulator steps used"
+            return f"{settings.max_env_steps} simulator steps used", "max_env_steps"
         if self._state.told >= settings.num_generations:
-            return "all generations told"
-        return ""
+            return "all generations told", "num_generations"
+        return None
 
     def _publish(self, opened: OpenGeneration) -> None:
         self._stopwatch.published(opened)
@@ -228,7 +231,7 @@ class Loop:
         self._journal.write_snapshot(self._state.snapshot(self._journal.offset))
         self._snapshot_s = self._clock()
 
-    def _final_test(self, reason: str) -> RunOutcome:
+    def _final_test(self, reason: str, ended_by: str) -> RunOutcome:
         """End with the finalist that does best, the last theta among equals."""
         state = self._state
         finalists = state.finalists()
@@ -244,7 +247,8 @@ class Loop:
                 f"generation {state.totals.best_generation} does better than the last "
                 f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it"
             )
-        return RunOutcome(reason, state.totals, winner.theta.copy(), fitness_v, winner.statistics)
+        theta = winner.theta.copy()
+        return RunOutcome(reason, ended_by, state.totals, theta, fitness_v, winner.statistics)
 
     def _keep_last(self, finalist: Finalist) -> None:
         kept = self._state.checkpoint(self._state.final_test(finalist, 0).generation)

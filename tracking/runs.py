@@ -95,7 +95,9 @@ def main() -> None:
 )
 @click.option("--tag", "tags", multiple=True, help="Only those that have it; may be repeated.")
 @click.option("--sort", default="id", show_default=True, help=f"{', '.join(SORTS)}; -best: down.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the last ones.")
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="At most so many, the greatest by --sort."
+)
 @click.option("--json", "is_json", is_flag=True, help="For programs.")
 @click.option("--mongo", "is_mongo", is_flag=True, help="Those that MongoDB has, with its numbers.")
 @mongo_url_option

@@ -100,12 +100,18 @@ class Training:
             if is_resumed:
                 state.resume(self._journal)
                 self._recorder.notice(f"run {self._run_id} goes on at generation {state.told}")
+            told = state.told
             pool = stack.enter_context(self._pool(uid, noise))
             # What is there now stays: records come by the ten thousand, and each collection they
             # set off would look through all of torch again, a third of the head's time.
             gc.collect()
             gc.freeze()
             outcome = Loop(state, pool, self._journal, self._recorder).run()
+            if is_resumed and state.told == told:
+                self._recorder.notice(
+                    f"run {self._run_id} had come to its end before ({outcome.reason}): "
+                    f"to go on, resume it with a greater {outcome.ended_by}"
+                )
         return outcome, uid
 
     def history(self) -> dict[int, dict[str, float]]:

@@ -69,7 +69,8 @@ def tear_down(aws: Aws, settings: AwsSettings, say: Say, dry_run: bool = False) 
     if clusters:
         raise ConfigError(
             f"there are clusters still ({', '.join(clusters)}): end them by "
-            "`python cluster/manage.py kill NAME`, other people's too (--all)"
+            "`python cluster/manage.py kill NAME`, other people's with --owner=THEM "
+            "(list --everybody shows them)"
         )
     for step in reversed([*_steps(aws, settings), *_images(aws)]):
         if not step.is_there():

@@ -19,6 +19,7 @@ from cluster.settings import (
     PREFIX,
     Chosen,
     LaunchSettings,
+    check_names,
     check_variables,
     merged,
     read_settings,
@@ -62,8 +63,10 @@ class Desk(NamedTuple):
             ConfigError: a setting that cannot be.
         """
         check_variables(self.environment, LaunchSettings, AwsSettings)
+        chosen = self._chosen()
+        check_names(AwsSettings, chosen, "aws")
         given = {name: _plain(value) for name, value in options.items()}
-        settings = merged(LaunchSettings, self._chosen(), self.environment, given)
+        settings = merged(LaunchSettings, chosen, self.environment, given)
         return settings if settings.owner else _with_owner(settings)
 
     def provider(self, options: Options) -> Provider:

@@ -43,19 +43,24 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 YES = option("--yes", "-y", is_flag=True, help="Do not ask.")
 
-PROVIDER = together(
-    option("--provider", type=click.Choice(_PROVIDERS),
-           help="Who provides machines.  [default: aws]"),
+
+def _provider(default: str) -> Callable[[Command], Command]:
+    return option("--provider", type=click.Choice(_PROVIDERS),
+                  help=f"Who provides machines.  [default: {default}]")  # fmt: skip
+
+
+AWS_PLACE = together(
     option("--region", help="AWS: the region.  [default: boto3's]"),
     option("--profile", help="AWS: the profile of ~/.aws/config.  [default: boto3's]"),
     option("--bucket_name", "bucket",
            help="AWS: the bucket.  [default: walking-es-ACCOUNT-REGION]"),
 )  # fmt: skip
-"""Where clusters are."""
+"""Where on AWS clusters are."""
 
 OWNER = option("--owner", help="Whose clusters.  [default: you]")
 
-PLACE = together(PROVIDER, OWNER)
+PLACE = together(_provider("this machine for its clusters, else aws"), AWS_PLACE, OWNER)
+"""Where the clusters are that a command is about."""
 
 AWS_MACHINES = together(
     option("--head_type", "--master_type", "head_type", metavar="TYPE",
@@ -95,7 +100,8 @@ LAUNCH = together(
     option("--max_hours", type=float, metavar="H", help="All ends itself then.  [default: 24]"),
     option("--budget_usd", type=float, metavar="USD", help="All ends itself before that is spent."),
     option("--keep/--no_keep", default=None, help="Machines stay when the run has ended."),
-    PROVIDER,
+    _provider("aws"),
+    AWS_PLACE,
     OWNER,
     AWS_MACHINES,
     option("--dry_run", is_flag=True, help="Say what would be made, at what price; make nothing."),

@@ -104,6 +104,9 @@ def test_what_cannot_be_done_is_refused_in_one_line(shell: Shell) -> None:
     assert "say which: kill NAME, or kill --all" in shell.refuses("kill", "--yes")
     (shell.folder / "cluster.toml").write_text("sise = 3\n")
     assert "unknown setting 'sise'; did you mean size" in shell.refuses("list")
+    (shell.folder / "cluster.toml").write_text("[aws]\nregoin = 'x'\n")
+    misspelt = "unknown setting 'regoin' of table [aws]; did you mean region"
+    assert misspelt in shell.refuses("list", "--provider=local")
 
 
 def test_a_sweep_launches_one_for_each_value_and_all_are_killed_together(shell: Shell) -> None:

@@ -88,6 +88,17 @@ def test_a_run_ends_where_it_was_told_to(
         assert at_the_end >= -5 > before
 
 
+def test_a_run_that_had_come_to_its_end_says_what_to_raise(tmp_path: Path) -> None:
+    train(tmp_path / "r", *SPHERE, "num_generations=100", "max_env_steps=100")
+    again = train(tmp_path / "r", "resume=1")
+    more = train(tmp_path / "r", "resume=1", "max_env_steps=200")
+    assert (again["generations"], more["generations"]) == (5, 10)
+    notices = (tmp_path / "r" / "1" / "notices.jsonl").read_text().splitlines()
+    told = [line for line in notices if "had come to its end" in line]
+    assert len(told) == 1
+    assert "(100 simulator steps used): to go on, resume it with a greater max_env_steps" in told[0]
+
+
 def test_a_killed_head_leaves_no_noise_and_the_next_run_sweeps_its_redis(tmp_path: Path) -> None:
     before = redis_folders()
     noise = tmp_path / "noise"

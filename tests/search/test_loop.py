@@ -301,6 +301,7 @@ def test_every_end_is_an_end(
 ) -> None:
     outcome = train(tmp_path, noise, msgspec.structs.replace(SETTINGS, **end))
     assert outcome.reason == reason
+    assert outcome.ended_by == next(iter(end), "num_generations")
     assert (outcome.totals.generations < 12) == bool(end)
 
 
