@@ -127,13 +127,15 @@ class Loop:
     def _collect(self) -> OpenGeneration:
         """Take records until a generation may be told."""
         tellable = self._state.tellable
-        while not (complete := [opened for opened in tellable if opened.is_complete]):
-            self._keep(self._pool.results(_POLL_S))
+        while True:
+            # Before anything else: a run that was resumed may have had all of its failures before.
             for opened in tellable:
                 self._failure_limit.check(opened)
+            if complete := [opened for opened in tellable if opened.is_complete]:
+                return complete[0]
+            self._keep(self._pool.results(_POLL_S))
             self._show(tellable)
             self._write_snapshot_if_due()
-        return complete[0]
 
     def _keep(self, batches: Sequence[RecordBatch]) -> None:
         """Journal the records that came together, in one write, and only then count them."""

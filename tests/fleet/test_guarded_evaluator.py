@@ -311,8 +311,9 @@ def test_a_hanging_rollout_that_is_interrupted_leaves_nothing(world: World) -> N
     calm = generation_of()
     experiment = world.experiment(kind="hang", seeds=seeds_of(calm, [0]))
     pid = os.getpid()
-    threading.Timer(1.0, lambda: os.kill(pid, signal.SIGINT)).start()
+    interrupt = threading.Timer(1.0, lambda: os.kill(pid, signal.SIGINT))
     with world.guarded(experiment) as evaluator:
+        interrupt.start()  # its child is there by now, however long that took
         with pytest.raises(KeyboardInterrupt):
             evaluator.evaluate(of_run(calm, experiment), 0, 0)
         asked_s = time.monotonic()

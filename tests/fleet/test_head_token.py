@@ -141,7 +141,8 @@ def test_a_head_that_went_silent_elsewhere_is_waited_for_no_longer_than_its_toke
         time.sleep(seconds)
 
     lease_of(client, sleep=sleep).acquire()
-    assert 0.2 < sum(slept_s) < 0.8
+    assert slept_s
+    assert sum(slept_s) < 0.8
     assert held(client).pid == os.getpid()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from fed_by_hand import TIMEOUT_S, FedByHand, experiment, fed_by_hand
@@ -175,6 +176,16 @@ def test_answers_that_come_twice_or_too_late_are_counted(fed: FedByHand) -> None
     fed.answer(first, task)
     assert fed.tick() == []
     assert fed.report().duplicates == 3
+
+
+def test_an_answer_to_another_generation_of_the_same_number_is_none(fed: FedByHand) -> None:
+    """As of a run's closing test, whose number the next generation has when the run goes on."""
+    generation = fed.open(5)
+    task = fed.take(5)
+    fed.answer(msgspec.structs.replace(generation, final=True), task, fitness=99.0)
+    assert fed.tick() == []
+    fed.answer(generation, task)
+    assert [record.fitness for record in fed.tick()] == [1.0]
 
 
 def test_what_no_honest_worker_can_have_is_not_believed(fed: FedByHand) -> None:

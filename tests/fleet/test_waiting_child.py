@@ -116,12 +116,12 @@ def test_a_worker_that_leaves_where_there_is_no_run_gives_a_relay_time_to_look()
         include=None,
         noise_dir=None,
         run=None,
-        burst_after_s=0.2,
+        burst_after_s=60.0,
         avoid=None,
         departure=Departure(),
     )
     assert child._choose(IdleBroker([])) is None
-    time.sleep(0.25)
+    child._idle_since_s -= child._burst_after_s
     with pytest.raises(Leave):
         child._choose(IdleBroker([]))
     slot.close()

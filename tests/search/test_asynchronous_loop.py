@@ -13,7 +13,7 @@ from loop_run import SETTINGS, KilledError, Silence
 from scripted_pool import Judge, ScriptedPool, quadratic
 
 from errors import RunAborted
-from search.journal import Journal
+from search.journal import Closed, Journal, Opened
 from search.loop import Loop, RunOutcome
 from search.messages import Generation, Genomes, RolloutRecord
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
@@ -135,6 +135,19 @@ def test_an_asynchronous_journal_that_was_cut_anywhere_is_gone_on_with(
     """Told in the order in which the journal says, so theta and the open candidates come back."""
     with pytest.raises(KilledError):
         train_one_by_one(tmp_path, _dies_after(noise, 3 + cut))
+    found = OneByOne()
+    with Journal(tmp_path) as journal:
+        state = RunState(found, ONE_BY_ONE, None)
+        state.resume(journal)
+        entries = list(journal.entries())
+    closed = [entry for entry in entries if isinstance(entry, Closed)]
+    opened = {entry.digest: entry.number for entry in entries if isinstance(entry, Opened)}
+    best = max((np.nanmax(entry.fitness_ce) for entry in closed), default=-np.inf)
+    assert found.told == [entry.number for entry in closed]
+    assert found.best == best
+    assert {one.digest for one in state.open} == {
+        name for name, number in opened.items() if number not in found.told
+    }
     outcome, _ = train_one_by_one(tmp_path, ScriptedPool(quadratic(noise), disorder=6), resume=True)
     assert outcome.totals.generations == 60
     assert outcome.totals.rollouts == 60 + 60 // 6 * 2

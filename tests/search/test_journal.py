@@ -193,3 +193,16 @@ def test_no_whole_snapshot_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
         (tmp_path / "snapshot-000000001").write_bytes(b"torn")
         with pytest.raises(JournalDamaged, match="load_from"):
             journal.latest_snapshot()
+
+
+def test_a_snapshot_that_is_ahead_of_the_log_is_passed_over(tmp_path: Path) -> None:
+    """Power was lost: the disk has the snapshot, and not the last of what it follows from."""
+    with Journal(tmp_path) as journal:
+        journal.append(*entries(1))
+        journal.write_snapshot(snapshot(1, whole := journal.offset))
+        journal.append(*entries(1))
+        journal.write_snapshot(snapshot(2, journal.offset))
+    log = tmp_path / "log"
+    log.write_bytes(log.read_bytes()[:whole])
+    with Journal(tmp_path) as journal:
+        assert journal.latest_snapshot().told == 1

@@ -137,3 +137,23 @@ def test_a_resumed_run_knows_its_best(
         train(tmp_path, noise, settings, deadly)
     outcome, _ = train(tmp_path, noise, settings, judge, resume=True)
     np.testing.assert_array_equal(outcome.theta, theta_of_best)
+
+
+@pytest.mark.parametrize("fails", ["best", "last"])
+def test_a_finalist_whose_every_episode_fails_loses(
+    tmp_path: Path, noise: NoiseTable, judge: Judge, theta_of_best: NDArray[np.float32], fails: str
+) -> None:
+    """Whichever does better where it does not fail."""
+
+    def sour(generation: Generation, rollout: int) -> RolloutRecord:
+        record = judge(generation, rollout)
+        is_best = np.array_equal(generation.candidates.theta, theta_of_best)
+        if not generation.final:
+            return record
+        if is_best == (fails == "best"):
+            return RolloutRecord(rollout, 0, "failed", length=1, error="fell apart")
+        return msgspec.structs.replace(record, fitness=-1e9)
+
+    outcome, _ = train(tmp_path, noise, ENDS_WITH_BEST, sour)
+    assert np.array_equal(outcome.theta, theta_of_best) == (fails == "last")
+    assert outcome.final_fitness_v.tolist() == [-1e9]

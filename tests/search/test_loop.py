@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from search.journal import Closed, Journal
 from search.loop import Loop, RunOutcome
 from search.messages import Generation, RolloutRecord
 from search.noise import DEFAULT_LENGTH, NoiseTable, open_table
+from search.protocol import PoolStatus
 from search.run_state import RunState
 from search.settings import LoopSettings
 
@@ -97,11 +99,12 @@ def test_overlap_is_a_delay_by_rule(tmp_path: Path, noise: NoiseTable) -> None:
 
 
 @pytest.mark.parametrize("overlap", [0, 2])
+@pytest.mark.parametrize("snapshot_every_s", [0.0, 1e9])
 @pytest.mark.parametrize("deadly_rollout", [0, 5, 60, 61, 100, 143])
 def test_a_run_killed_anywhere_and_resumed_equals_one_never_killed(
-    tmp_path: Path, noise: NoiseTable, deadly_rollout: int, overlap: int
+    tmp_path: Path, noise: NoiseTable, deadly_rollout: int, snapshot_every_s: float, overlap: int
 ) -> None:
-    settings = msgspec.structs.replace(SETTINGS, overlap=overlap)
+    settings = msgspec.structs.replace(SETTINGS, overlap=overlap, snapshot_every_s=snapshot_every_s)
     whole = train(tmp_path / "whole", noise, settings)
     judge = quadratic(noise)
     pool = ScriptedPool(judge)
@@ -114,6 +117,11 @@ def test_a_run_killed_anywhere_and_resumed_equals_one_never_killed(
     pool._judge = deadly
     with pytest.raises(KilledError):
         train(tmp_path / "killed", noise, settings, pool=pool)
+    at_once = Silence()  # and once more, before anything is answered
+    dead = ScriptedPool(_dies)
+    with pytest.raises(KilledError):
+        train(tmp_path / "killed", noise, settings, pool=dead, resume=True, recorder=at_once)
+    assert not at_once.metrics
     rest = ScriptedPool(judge, 3)
     resumed = train(tmp_path / "killed", noise, settings, pool=rest, resume=True)
     np.testing.assert_array_equal(whole.theta, resumed.theta)
@@ -122,6 +130,10 @@ def test_a_run_killed_anywhere_and_resumed_equals_one_never_killed(
     assert resumed.totals.env_steps == whole.totals.env_steps
     # Records that were journalled are not evaluated again: at most the three in hand are.
     assert pool.evaluated + rest.evaluated <= whole.totals.rollouts + 3 + 3
+
+
+def _dies(generation: Generation, rollout: int) -> RolloutRecord:
+    raise KilledError
 
 
 def test_every_truncation_of_the_log_resumes_to_the_same_theta(
@@ -227,6 +239,62 @@ def test_too_many_failures_stop_the_run_with_the_first_error(
     judge = failing(lambda g, r: g.number == 2 and r < 6, quadratic(noise))
     with pytest.raises(RunAborted, match=r"6 of 10 rollouts of generation 2.*knee is inside out"):
         train(tmp_path, noise, pool=ScriptedPool(judge))
+
+
+def test_a_run_that_failed_too_much_fails_again_when_resumed(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    """Though its generation was complete, and the journal has all of it."""
+    judge = failing(lambda g, r: g.number == 2 and 4 <= r < 12, quadratic(noise))
+    for resume in (False, True):
+        with pytest.raises(RunAborted, match="6 of 10 rollouts of generation 2"):
+            train(tmp_path, noise, pool=ScriptedPool(judge), resume=resume)
+
+
+def test_what_is_open_at_the_end_is_closed(tmp_path: Path, noise: NoiseTable) -> None:
+    settings = msgspec.structs.replace(SETTINGS, overlap=2, max_env_steps=100)
+    pool = ScriptedPool(quadratic(noise))
+    outcome = train(tmp_path, noise, settings, pool=pool)
+    assert outcome.totals.generations < len(pool.opened)
+    assert sorted(pool.closed) == sorted(pool.opened)
+
+
+def test_a_generation_is_published_when_what_it_follows_from_is_on_the_disk(
+    tmp_path: Path, noise: NoiseTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_disk, at_publishing = [0], list[tuple[int, int]]()
+
+    def watched(file: int) -> None:
+        on_disk[0] = os.fstat(file).st_size
+
+    class Watched(ScriptedPool):
+        def open(self, generation: Generation, known: Sequence[int] = ()) -> None:
+            super().open(generation, known)
+            at_publishing.append((generation.number, on_disk[0]))
+
+    monkeypatch.setattr(os, "fdatasync", watched)
+    train(tmp_path, noise, pool=Watched(quadratic(noise)))
+    ends_of = dict[int, int]()
+    with Journal(tmp_path) as journal, Journal(tmp_path / "again") as copy:
+        for entry in journal.entries():
+            copy.append(entry)
+            if isinstance(entry, Closed):
+                ends_of[entry.number] = copy.offset
+    assert len(at_publishing) == 13  # the closing test is the last
+    assert all(durable >= ends_of[number - 1] for number, durable in at_publishing[1:])
+
+
+def test_what_was_reissued_and_lost_is_counted_over_all_sessions(
+    tmp_path: Path, noise: NoiseTable
+) -> None:
+    class Losing(ScriptedPool):
+        def status(self) -> PoolStatus:
+            return PoolStatus(num_workers=1, reissued=2, lost=1)
+
+    with pytest.raises(KilledError):
+        train(tmp_path, noise, pool=Losing(quadratic(noise)), recorder=Silence(dies_after=3))
+    outcome = train(tmp_path, noise, pool=Losing(quadratic(noise)), resume=True)
+    assert (outcome.totals.reissued, outcome.totals.lost) == (4, 2)
 
 
 @pytest.mark.parametrize("fails_every", [3, 2])
