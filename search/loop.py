@@ -133,11 +133,11 @@ class Loop:
                 self._failure_limit.check(opened)
             if complete := [opened for opened in tellable if opened.is_complete]:
                 return complete[0]
-            self._keep(self._pool.results(_POLL_S))
+            self._take(self._pool.results(_POLL_S))
             self._show(tellable)
             self._write_snapshot_if_due()
 
-    def _keep(self, batches: Sequence[RecordBatch]) -> None:
+    def _take(self, batches: Sequence[RecordBatch]) -> None:
         """Journal the records that came together, in one write, and only then count them."""
         by_digest = {opened.digest: opened for opened in self._state.open}
         wanted = [batch for batch in batches if batch.digest in by_digest]
@@ -237,24 +237,26 @@ class Loop:
         """End with the finalist that does best, the last theta among equals."""
         state = self._state
         finalists = state.finalists()
-        self._keep_last(finalists[0])
+        self._keep(finalists[0], state.told)
         scored = []
         for number, finalist in enumerate(finalists):
             fitness_v = self._tested(state.final_test(finalist, number))
             scored.append((fitness_v, finalist))
         fitness_v, winner = max(scored, key=lambda score: _mean(score[0]))
         if winner is not finalists[0]:
-            self._keep_last(winner)
+            # Beside the last, not in its place: it may be what a next run is to begin from.
+            self._keep(winner, state.told + 1)
             self._recorder.notice(
                 f"generation {state.totals.best_generation} does better than the last "
-                f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it"
+                f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it, "
+                f"and the last is kept as generation {state.told}"
             )
         theta = winner.theta.copy()
         return RunOutcome(reason, ended_by, state.totals, theta, fitness_v, winner.statistics)
 
-    def _keep_last(self, finalist: Finalist) -> None:
+    def _keep(self, finalist: Finalist, number: int) -> None:
         kept = self._state.checkpoint(self._state.final_test(finalist, 0).generation)
-        self._recorder.checkpoint(self._state.told, kept, is_best=False, is_last=True)
+        self._recorder.checkpoint(number, kept, is_best=False, is_last=True)
 
     def _tested(self, opened: OpenGeneration) -> NDArray[np.float64]:
         """Fitness in the closing test."""
