@@ -15,6 +15,8 @@ LEAST_ROLLOUTS = 10
 class FailureLimit:
     """At most a share of what is looked at together may fail, and never all of it.
 
+    What was told in an earlier session of the run is not looked at again.
+
     Args:
         max_failed_fraction: that share of training rollouts.
         in_flight: generations that are open together; they are looked at together, and with as

@@ -244,12 +244,13 @@ class Loop:
             scored.append((fitness_v, finalist))
         fitness_v, winner = max(scored, key=lambda score: _mean(score[0]))
         if winner is not finalists[0]:
-            # Beside the last, not in its place: it may be what a next run is to begin from.
+            # Beside the last, not in its place: that may be what a next run is to begin from.
             self._keep(winner, state.told + 1)
             self._recorder.notice(
                 f"generation {state.totals.best_generation} does better than the last "
-                f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it, "
-                f"and the last is kept as generation {state.told}"
+                f"({_mean(fitness_v):.2f}, not {_mean(scored[0][0]):.2f}): the run ends with it; "
+                f"`env/evaluate.py RUN --gen {state.told} --save last.json` has the last, for "
+                "load_from=last.json"
             )
         theta = winner.theta.copy()
         return RunOutcome(reason, ended_by, state.totals, theta, fitness_v, winner.statistics)

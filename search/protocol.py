@@ -119,7 +119,8 @@ class Recorder(Protocol):
         self, number: int, arrays: Mapping[str, NDArray[Any]], *, is_best: bool, is_last: bool
     ) -> None:
         """Keep these arrays: ``theta`` as of generation ``number``, observation ``count``, ``mean``
-        and ``m2``, and the optimiser's state.
+        and ``m2``, and the optimiser's state. What a run ends with comes last; where that is not
+        its last theta, as of one generation more than it has.
         """
         ...
 

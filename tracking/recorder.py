@@ -174,6 +174,11 @@ class RunRecorder:
             self._rewind_sacred(rows)
         with self._harmless("timeline.jsonl"):
             timeline_log.keep_only(self._directory / timeline_log.FILE_NAME, metrics_by_generation)
+        with self._harmless("checkpoints"):
+            # What the run ended with before is no generation of it.
+            for number in checkpoints.numbers(self._checkpoints):
+                if number > len(numbers):
+                    self._drop_checkpoint(number)
 
     def close(self) -> None:
         """Write what waits, and let go of the files. May be called twice."""
@@ -237,10 +242,13 @@ class RunRecorder:
             before = self._best_on_disk()
             checkpoints.write_best(self._checkpoints, best)
             if before.disposable and before.number != best.number:
-                path = self._checkpoints / checkpoints.file_name(before.number)
-                path.unlink(missing_ok=True)
-                for observer in self._run_observers():
-                    observer.forget_artifact(path)
+                self._drop_checkpoint(before.number)
+
+    def _drop_checkpoint(self, number: int) -> None:
+        path = self._checkpoints / checkpoints.file_name(number)
+        path.unlink(missing_ok=True)
+        for observer in self._run_observers():
+            observer.forget_artifact(path)
 
     def _best_on_disk(self) -> Best:
         return checkpoints.read_best(self._checkpoints) or Best(-1, disposable=False)

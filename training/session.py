@@ -109,8 +109,8 @@ class Training:
             outcome = Loop(state, pool, self._journal, self._recorder).run()
             if is_resumed and state.told == told:
                 self._recorder.notice(
-                    f"run {self._run_id} had come to its end before ({outcome.reason}): "
-                    f"to go on, resume it with a greater {outcome.ended_by}"
+                    f"there was nothing left to do ({outcome.reason}): to go on, resume run "
+                    f"{self._run_id} with a greater {outcome.ended_by}"
                 )
         return outcome, uid
 

@@ -16,7 +16,7 @@ import msgspec
 
 from cluster.aws.remote import LOG, machine_of, next_steps, ssh_words, upload_words
 from cluster.commands.desk import Desk, confirm, say
-from cluster.commands.options import AWS_MACHINES, PLACE, YES, option
+from cluster.commands.options import AWS_MACHINES, ON_AWS, YES, option
 from cluster.source import pack_source
 from errors import ConfigError, ResourceExhausted
 
@@ -110,7 +110,7 @@ def create_bucket(desk: Desk, **options: Any) -> None:
 @click.command("set_price")
 @click.pass_obj
 @NAME
-@PLACE
+@ON_AWS
 @option(
     "--price",
     type=float,
@@ -147,7 +147,7 @@ def set_price(desk: Desk, name: str, **options: Any) -> None:  # fmt: skip
 @click.command("replace_head")
 @click.pass_obj
 @NAME
-@PLACE
+@ON_AWS
 def replace_head(desk: Desk, name: str, **options: Any) -> None:
     """Start a new head where the old one is gone; it goes on with the run."""
     provider, state = _found(desk, name, options)
@@ -158,7 +158,7 @@ def replace_head(desk: Desk, name: str, **options: Any) -> None:
 @click.pass_obj
 @NAME
 @click.argument("remote", nargs=-1)
-@PLACE
+@ON_AWS
 @option("--worker", type=click.IntRange(min=0), metavar="N", help="[default: the head]")
 @PEM_FILE
 @option("--tail", is_flag=True, help="Follow the machine's log there, as tail does without.")
@@ -183,7 +183,7 @@ def ssh(
 
 @click.command()
 @click.pass_obj
-@PLACE
+@ON_AWS
 @AWS_MACHINES
 @YES
 def bake(desk: Desk, yes: bool, **options: Any) -> None:

@@ -59,8 +59,11 @@ AWS_PLACE = together(
 
 OWNER = option("--owner", help="Whose clusters.  [default: you]")
 
-PLACE = together(_provider("this machine for its clusters, else aws"), AWS_PLACE, OWNER)
+PLACE = together(_provider("where the cluster is, else aws"), AWS_PLACE, OWNER)
 """Where the clusters are that a command is about."""
+
+ON_AWS = together(_provider("aws"), AWS_PLACE, OWNER)
+"""The same, for commands that are about AWS only."""
 
 AWS_MACHINES = together(
     option("--head_type", "--master_type", "head_type", metavar="TYPE",

@@ -94,9 +94,11 @@ def test_a_run_that_had_come_to_its_end_says_what_to_raise(tmp_path: Path) -> No
     more = train(tmp_path / "r", "resume=1", "max_env_steps=200")
     assert (again["generations"], more["generations"]) == (5, 10)
     notices = (tmp_path / "r" / "1" / "notices.jsonl").read_text().splitlines()
-    told = [line for line in notices if "had come to its end" in line]
+    told = [line for line in notices if "nothing left to do" in line]
     assert len(told) == 1
-    assert "(100 simulator steps used): to go on, resume it with a greater max_env_steps" in told[0]
+    assert (
+        "(100 simulator steps used): to go on, resume run 1 with a greater max_env_steps" in told[0]
+    )
 
 
 def test_a_killed_head_leaves_no_noise_and_the_next_run_sweeps_its_redis(tmp_path: Path) -> None:

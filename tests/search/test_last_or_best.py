@@ -84,7 +84,9 @@ def test_a_run_ends_with_what_validated_best_if_the_last_does_worse(
     assert outcome.totals.best_generation == BEST
     assert outcome.statistics is not None
     assert recorder.notices[-1].startswith(f"generation {BEST} does better than the last (0.00, ")
-    assert recorder.notices[-1].endswith("the last is kept as generation 12")
+    assert recorder.notices[-1].endswith(
+        "`env/evaluate.py RUN --gen 12 --save last.json` has the last, for load_from=last.json"
+    )
     assert recorder.checkpoints[-2:] == [(12, False, True), (13, False, True)]
 
 

@@ -162,6 +162,29 @@ def test_a_rewind_makes_every_file_say_what_the_journal_says(
     assert sacred_points(path)["a"]["values"] == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
 
 
+def test_a_rewind_drops_checkpoints_of_generations_that_are_none(
+    run_once: RunOnce, tmp_path: Path
+) -> None:
+    """As of what the run ended with before, beside its last."""
+
+    def ended(run: Run, path: Path) -> None:
+        with recorder(run, path) as writer:
+            for number in (0, 3, 4):
+                writer.checkpoint(number, arrays(number), is_best=False, is_last=number > 0)
+
+    def resumed(run: Run, path: Path) -> None:
+        with recorder(run, path) as writer:
+            writer.rewind({number: {"a": 1.0} for number in range(3)})
+
+    run_once(ended)
+    run_once(resumed, resume=1)
+    path = tmp_path / "runs" / "1"
+    assert checkpoints.numbers(path / "checkpoints") == [0, 3]
+    kept = [Path(name).name for name in json.loads((path / "run.json").read_text())["artifacts"]]
+    assert "generation_000003.npz" in kept
+    assert "generation_000004.npz" not in kept
+
+
 def test_a_rewind_brings_back_rows_that_a_kill_lost(run_once: RunOnce, tmp_path: Path) -> None:
     journal = {number: {"a": float(number)} for number in range(5)}
 
